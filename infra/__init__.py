@@ -1,0 +1,1 @@
+"""The machine: storage, sessions, tracking; knows nothing about video."""

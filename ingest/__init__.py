@@ -1,0 +1,1 @@
+"""Raw archives to train-ready shards."""

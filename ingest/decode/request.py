@@ -1,0 +1,21 @@
+"""What a stage asks of the decoding process; apart from the decoders, so that asking loads none of them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_PIXELS = 64 << 20
+"""Pictures with more pixels are set aside before they are decoded."""
+
+DecoderName = Literal["auto", "decord", "pyav"]
+
+
+@dataclass(frozen=True)
+class FrameRequest:
+    """Candidate frames of one window: how many, how large, how well kept, by which decoder."""
+
+    start_s: float
+    end_s: float
+    count: int
+    short_side: int
+    quality: int
+    decoder: DecoderName

@@ -1,0 +1,1 @@
+"""Where media come from: one published layout a file."""

@@ -1,0 +1,52 @@
+"""What a source is: an archive in a published layout, cut into input shards and read one shard at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from ingest.records import Media, Reject
+
+
+@dataclass(frozen=True)
+class InputShard:
+    """What is committed as one: a tar, or some consecutive rows of a list file.
+
+    `hash` covers what the shard is and what it says, never where it lies, so an archive that moves keeps its
+    shards. `slot` is its place in the archive: other content in the same slot means that the archive changed.
+    """
+
+    hash: str
+    slot: str
+    name: str
+    uri: str
+    header: str = ""
+    start: int = 0
+    stop: int = 0
+    num_rows: int = 0
+
+
+class Source(Protocol):
+    """An archive. `shards` runs on the driver and is cheap; `read` runs on a worker."""
+
+    @property
+    def name(self) -> str:
+        """Name of the layout; part of every uid."""
+        ...
+
+    @property
+    def stream(self) -> str:
+        """Stream of the store that its clips go to."""
+        ...
+
+    @property
+    def narrated(self) -> bool:
+        """Whether clips are cut by what is said, so that media without a transcript need one."""
+        ...
+
+    def shards(self, rows_per_shard: int) -> list[InputShard]:
+        """The input shards, in order. Raises StorageError, UserError (a list without its columns)."""
+        ...
+
+    def read(self, shard: InputShard) -> Iterator[Media | Reject]:
+        """The media of one shard, in order."""
+        ...

@@ -1,0 +1,1 @@
+"""Speech to timed utterances: one engine a file."""

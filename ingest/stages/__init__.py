@@ -1,0 +1,1 @@
+"""Steps from a medium to clips: plain callables, free of Ray."""

@@ -1,0 +1,19 @@
+"""What a medium is, found before anything else is done with it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ingest.decode.isolation import Limits, decoder
+from ingest.records import Media
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Set aside what is no sound video: empty, cut off, no video track, no container, a header that lies."""
+
+    limits: Limits
+
+    def __call__(self, media: Media, path: Path) -> Media:
+        """The medium with its true duration and whether it has sound. Raises MediaError."""
+        facts = decoder(self.limits).index(path)
+        return replace(media, duration_s=facts.duration_s, has_sound=facts.has_sound)

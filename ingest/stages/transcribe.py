@@ -1,0 +1,123 @@
+"""Media without a transcript get one: their speech goes through the engine in batches that mix media."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest import settings
+from ingest.decode.isolation import Limits
+from ingest.decode.sound import SAMPLE_RATE, extract_sound
+from ingest.records import Media, Reject, stable_uid
+from ingest.speech.engine import SpeechEngine, SpeechWindow
+from ingest.speech.sentences import sentences_of_segments
+from ingest.speech.voice_activity import Span, speech_spans, windows
+from ingest.stages.fetch import local_file
+from ingest.stages.probe import Probe
+from ingest.stages.run import guarded
+
+_AHEAD = 4  # media whose sound is taken out while the engine works
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A medium and the windows in which somebody speaks."""
+
+    media: Media
+    windows: tuple[SpeechWindow, ...]
+
+
+@dataclass(frozen=True)
+class Transcribe:
+    """Sound, voice activity, recognition, sentences. Media that have utterances pass as they are."""
+
+    speech: settings.Speech
+    limits: Limits
+
+    def __call__(self, items: Iterable[Media | Reject]) -> Iterator[Media | Reject]:
+        """The same media with utterances, or Rejects: unreadable, no_sound, no_speech. Order may change."""
+        waiting: list[Heard] = []
+        for heard in _prefetched(items, self._hear):
+            if not isinstance(heard, Heard):
+                yield heard
+                continue
+            waiting.append(heard)
+            if sum(len(item.windows) for item in waiting) >= self.speech.batch_windows:
+                yield from self._recognised(waiting)
+                waiting = []
+        if waiting:
+            yield from self._recognised(waiting)
+
+    def _hear(self, item: Media | Reject) -> Media | Reject | Heard:
+        if isinstance(item, Reject) or item.utterances is not None:
+            return item
+        # Whatever the sound's stages do not name is found while fetching.
+        return guarded(item, "fetch", lambda: self._windows(item))
+
+    def _windows(self, media: Media) -> Heard | Reject:
+        with local_file(media) as path:
+            probe = Probe(self.limits)
+            probed = guarded(media, "probe", lambda: probe(media, path))
+            if isinstance(probed, Reject):
+                return probed
+            if not probed.has_sound:
+                return _reject(probed, "no_sound", "no sound track and no transcript")
+            return guarded(
+                media, "transcribe", lambda: self._cut(probed, extract_sound(path, self.speech.deadline_s))
+            )
+
+    def _cut(self, media: Media, samples: NDArray[np.int16]) -> Heard:
+        spans = windows(speech_spans(samples), len(samples) / SAMPLE_RATE, self.speech.window_s)
+        return Heard(media, tuple(_window(media, samples, span) for span in spans))
+
+    def _recognised(self, heard: Sequence[Heard]) -> Iterator[Media | Reject]:
+        engine = speech_engine(self.speech)
+        results = iter(engine.recognise([window for item in heard for window in item.windows]))
+        for item in heard:
+            segments = [segment for _ in item.windows for segment in next(results)]
+            utterances = sentences_of_segments(segments, engine.origin)
+            if utterances:
+                yield replace(item.media, utterances=utterances)
+            else:
+                yield _reject(item.media, "no_speech", f"{len(item.windows)} windows, no words")
+
+
+def _window(media: Media, samples: NDArray[np.int16], span: Span) -> SpeechWindow:
+    part = samples[round(span.start_s * SAMPLE_RATE) : round(span.end_s * SAMPLE_RATE)]
+    key = stable_uid(media.uid, round(span.start_s * 1000))
+    return SpeechWindow(key, span.start_s, np.asarray(part / 32768, np.float32))
+
+
+def _reject(media: Media, reason: str, detail: str) -> Reject:
+    return Reject(media.uid, "transcribe", reason, detail, media.source, media.uri)
+
+
+def _prefetched(
+    items: Iterable[Media | Reject], work: Callable[[Media | Reject], Media | Reject | Heard]
+) -> Iterator[Media | Reject | Heard]:
+    """`work` of each item in order, done a few items ahead on threads."""
+    ahead: deque[Future[Media | Reject | Heard]] = deque()
+    with ThreadPoolExecutor(2) as pool:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def speech_engine(speech: settings.Speech) -> SpeechEngine:
+    """The engine of this process, loaded once."""
+    return _engine_of(os.getpid(), speech)
+
+
+@cache
+def _engine_of(process: int, speech: settings.Speech) -> SpeechEngine:
+    from ingest.speech.whisper_engine import WhisperEngine  # seconds to import; decoding actors never need it
+
+    return WhisperEngine(speech)

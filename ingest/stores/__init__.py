@@ -1,0 +1,1 @@
+"""Shards, ledger and quarantine on any object store."""

@@ -1,0 +1,58 @@
+"""Windows of an order, read: rows in shuffled order, each with its position, its epoch and whether it is sound."""
+
+import logging
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+
+from ingest.records import CLIP_SCHEMA
+from ingest.stores.order import RowGroup, Window
+from ingest.stores.shards import part_uri, read_row_group
+
+STREAM_SCHEMA = (
+    CLIP_SCHEMA.append(pa.field("position", pa.int64()))
+    .append(pa.field("epoch", pa.int64()))
+    .append(pa.field("valid", pa.bool_()))
+)
+_log = logging.getLogger(__name__)
+
+
+def read_window(store: str, stream: str, window: Window, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a window. A damaged row group keeps its places, with `valid` False and empty fields."""
+    found = [_read_group(store, stream, group, tuple(columns or ())) for group in window.groups]
+    table = pa.concat_tables([table for table, _ in found]).take(pa.array(window.order, pa.int64()))
+    valid = np.repeat([sound for _, sound in found], [group.num_rows for group in window.groups])
+    positions = np.arange(window.position, window.position + len(window.order))
+    return (
+        table.append_column("position", pa.array(positions, pa.int64()))
+        .append_column("epoch", pa.array(np.full(len(positions), window.epoch), pa.int64()))
+        .append_column("valid", pa.array(valid[list(window.order)], pa.bool_()))
+    )
+
+
+def _read_group(store: str, stream: str, group: RowGroup, columns: tuple[str, ...]) -> tuple[pa.Table, bool]:
+    uri = part_uri(store, stream, group.part)
+    try:
+        table = read_row_group(uri, group.index, columns)
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowIndexError,
+    ) as error:  # a missing or unreachable part is an error, not this
+        _log.warning("%s: row group %d is damaged (%s)", uri, group.index, error)
+        return _empty_rows(group.num_rows, columns), False
+    if table.num_rows != group.num_rows:
+        _log.warning("%s: row group %d has %d rows", uri, group.index, table.num_rows)
+        return _empty_rows(group.num_rows, columns), False
+    return table, True
+
+
+@cache
+def _empty_rows(num_rows: int, columns: tuple[str, ...]) -> pa.Table:
+    chosen = [field for field in CLIP_SCHEMA if not columns or field.name in columns]
+    arrays = [pa.array([_EMPTY.get(str(f.type)[:4], ())] * num_rows, f.type) for f in chosen]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(chosen, metadata=CLIP_SCHEMA.metadata))
+
+
+_EMPTY = {"stri": "", "doub": 0.0}  # lists are empty

@@ -1,0 +1,227 @@
+"""The command line: `reelscript VERB RECIPE [fields]`. tyro derives every flag from the recipe's dataclasses."""
+
+import difflib
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+import tyro
+from rich.console import Console
+
+from infra.errors import UserError
+from pipeline.recipe import Recipe
+from pipeline.recipes.resolve import OURS, resolve
+
+Options = TypeVar("Options")
+Flat = Annotated[Recipe, tyro.conf.arg(name="")]
+
+USAGE = """[bold]reelscript[/] VERB RECIPE [fields]     from raw video archives to video-text models on Ray
+
+  [bold]demo[/]      the whole of it on a small narrated corpus, offline; ends with a table and a page
+  [bold]run[/]       ingest, train, search, evaluate and report in order; finished steps are skipped
+  [bold]ingest[/]    raw archives to train-ready shards; what cannot be used is set aside with its reason
+  [bold]tune[/]      search how many text blocks to freeze
+  [bold]train[/]     the recipe's stages on the shards
+  [bold]evaluate[/]  zero-shot retrieval, sorting and twins of a checkpoint, beside chance
+  [bold]doctor[/]    what is missing on this machine or cluster, in one table
+
+Recipes: {recipes}, or file.py:function of your own.
+[bold]reelscript VERB RECIPE --help[/] lists every field with its type, unit and default. --debug shows tracebacks."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Ingest, train the first stages, search, train the last, evaluate, report. Finished steps are skipped."""
+
+    recipe: Flat
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """Raw archives to train-ready shards. Running again does what is missing and says so."""
+
+    recipe: Flat
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Search over the recipe; each trial is a training run of its own."""
+
+    recipe: Flat
+    search: Literal["freezing-depth"] = "freezing-depth"
+    """What is searched: the number of frozen lower text blocks."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train the recipe's stages, one after the other; resumes from the last checkpoint."""
+
+    recipe: Flat
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Evaluate a checkpoint beside chance, random weights and the weights it started from."""
+
+    recipe: Flat
+    checkpoint: str | None = None
+    """Folder or URI of a checkpoint; None: the one that `run` or `train` ended with."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Make the narrated corpus and run the tiny recipe on it, once per seed."""
+
+    recipe: Flat
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of training; with several, a table with their spread is added."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Check this machine: packages, codecs, Ray, storage, tracking."""
+
+    store: str | None = None
+    """Folder or s3:// URI to check for reading and writing."""
+    address: str | None = None
+    """Ray cluster to check."""
+
+
+def work(options: Any, command: str) -> None:
+    """Do what the verb's options say. Imported late: `--help` needs neither Ray nor torch."""
+    from pipeline import verbs
+
+    match options:
+        case Demo():
+            verbs.run_demo(options.recipe, command, options.seeds)
+        case Run():
+            verbs.run_all(options.recipe, command)
+        case Ingest():
+            verbs.run_ingest(options.recipe, command)
+        case Tune():
+            verbs.run_tune(options.recipe, command)
+        case Train():
+            verbs.run_train(options.recipe, command)
+        case Evaluate():
+            verbs.run_evaluate(options.recipe, command, options.checkpoint)
+
+
+VERBS: dict[str, type[Any]] = {
+    "demo": Demo,
+    "run": Run,
+    "ingest": Ingest,
+    "tune": Tune,
+    "train": Train,
+    "evaluate": Evaluate,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one verb; exits with 0, 1 (it failed), or 2 (it was not understood)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        sys.exit(dispatch(words))
+    except KeyboardInterrupt:
+        fail("Stopped. Finished steps and committed shards are kept; the same command continues.", 130)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        fail(explain(error), 1)
+
+
+def dispatch(words: list[str]) -> int:
+    """Find the verb and the recipe, read the fields, do it."""
+    if not words or words[0] in ("-h", "--help"):
+        Console().print(USAGE.format(recipes=", ".join(OURS)), highlight=False)
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb == "doctor":
+        from pipeline.doctor import doctor
+
+        options = parse(Doctor, None, f"reelscript {verb}", rest)
+        return doctor(options.store, options.address)
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, [*VERBS, "doctor"], n=1)
+        raise UserError(
+            f"There is no verb {verb}; {'did you mean ' + near[0] if near else 'see reelscript --help'}."
+        )
+    if verb == "demo" and (not rest or rest[0].startswith("-")):
+        rest = ["tvtsv2-tiny", *rest]
+    if not rest or rest[0] in ("-h", "--help"):
+        raise UserError(f"Name a recipe: reelscript {verb} RECIPE, with RECIPE one of {', '.join(OURS)}.")
+    options = parse(VERBS[verb], resolve(rest[0]), f"reelscript {verb} {rest[0]}", rest[1:])
+    work(options, " ".join(["reelscript", *words]))
+    return 0
+
+
+def parse(form: type[Options], recipe: Recipe | None, program: str, words: list[str]) -> Options:
+    """The options of a verb. A name that is no field is answered with its nearest match."""
+    default = form() if recipe is None else form(recipe)  # type: ignore[call-arg]
+    options, unknown = tyro.cli(form, default=default, args=words, prog=program, return_unknown_args=True)
+    if unknown:
+        raise UserError(unknown_field(unknown[0], default, program))
+    return options
+
+
+def unknown_field(word: str, default: object, program: str) -> str:
+    """One sentence for a flag that does not exist."""
+    name = word.split("=")[0]
+    near = difflib.get_close_matches(name, field_names(default), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"{program} --help lists them."
+    return f"{name} is no field of this recipe; {hint}"
+
+
+def field_names(value: object, prefix: str = "--") -> list[str]:
+    """All flags of a nested dataclass, as tyro spells them."""
+    import dataclasses
+
+    names: list[str] = []
+    items: list[tuple[str, object]] = []
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        items = [(item.name, getattr(value, item.name)) for item in dataclasses.fields(value)]
+    elif isinstance(value, tuple):
+        items = [(str(index), item) for index, item in enumerate(value)]
+    for name, item in items:
+        flag = prefix if name in ("recipe", "training") else f"{prefix}{name.replace('_', '-')}"
+        nested = field_names(item, flag if flag == prefix else f"{flag}.")
+        names += nested or [flag]
+    return names
+
+
+def explain(error: BaseException) -> str:
+    """One sentence for people: the user error inside, wherever Ray wrapped it; a full disk; or what broke where."""
+    for inner in chain(error):
+        if isinstance(inner, UserError):
+            return str(inner)
+        if isinstance(inner, OSError) and inner.errno == errno.ENOSPC:
+            where = inner.filename or "the output location"
+            return f"The disk is full while writing {where}; free some space and run the same command: it continues."
+    if isinstance(error, ValueError):
+        return str(error)
+    told = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {told[-1] if told else 'no details'} (--debug shows where)"
+
+
+def chain(error: BaseException | None) -> list[BaseException]:
+    """An exception and all that caused it, Ray's wrapping included."""
+    found: list[BaseException] = []
+    queue = [error]
+    while queue:
+        current = queue.pop()
+        if current is None or any(current is seen for seen in found):
+            continue
+        found.append(current)
+        queue += [current.__cause__, current.__context__, getattr(current, "cause", None)]
+        queue += list(getattr(current, "worker_failures", {}).values())
+    return found
+
+
+def fail(sentence: str, status: int) -> NoReturn:
+    """Say why on the error stream and leave."""
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/] {sentence}", highlight=False)
+    sys.exit(status)

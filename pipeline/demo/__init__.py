@@ -1,0 +1,1 @@
+"""The narrated corpus of coloured shapes and its small speech model."""

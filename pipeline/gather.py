@@ -1,0 +1,156 @@
+"""From finished runs to the facts of the report: what came in, what was set aside, curves, samples, scores."""
+
+import datetime
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from infra.tracking import Run, Tracking
+from ingest.records import Clip, Reject
+from ingest.stores.ledger import Ledger
+from ingest.stores.quarantine import read_rejects
+from ingest.stores.shards import read_clips
+from pipeline.recipe import Recipe
+from pipeline.report_data import Curve, Freezing, ReportData, Step, StreamIn, Trial, Weights
+from pipeline.report_views import pick_samples
+from pipeline.run import Finished
+from pipeline.scores import Scores
+from pipeline.workspace import commit, machine, resolved
+
+TITLES = {"random": "random weights", "start": "start weights", "trained": "trained"}
+SAMPLES = 6
+
+
+def report_data(finished: Sequence[Finished], tracking: Tracking, command: str) -> ReportData:
+    """The facts of one run, or of the same recipe with several seeds."""
+    recipe = finished[0].recipe
+    clips = samples(recipe)
+    trained = weights(finished)
+    return ReportData(
+        recipe=recipe.name,
+        command=command,
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        commit=commit(),
+        machine=machine(),
+        seeds=tuple(run.recipe.training.seed for run in finished),
+        steps=tuple(steps(finished)),
+        streams=tuple(stream_in(recipe, source.stream, source.layout) for source in recipe.data.sources),
+        rejects=tuple(rejects(recipe)),
+        samples=tuple(clips),
+        curves=tuple(curves(finished[0], tracking)),
+        freezing=freezing(finished),
+        weights=trained,
+        gallery=gallery(recipe, trained),
+        registers=recipe.evaluation.registers,
+        recipe_json=resolved(recipe),
+    )
+
+
+def steps(finished: Sequence[Finished]) -> list[Step]:
+    """How long everything took, with the seed in the title where there are several."""
+    first = finished[0]
+    found = [Step("Ingest", first.ingest.seconds, "raw archives to shards", first.ingest.earlier)]
+    for run in finished:
+        seed = f", seed {run.recipe.training.seed}" if len(finished) > 1 else ""
+        parts = [
+            (f"Train {stage.name}{seed}", done, f"{stage.steps} steps")
+            for stage, done in zip(run.recipe.training.stages, run.stages, strict=True)
+        ]
+        if run.search:
+            trials = len(run.search.result["trials"])
+            where = run.recipe.search.stage % len(parts)
+            parts.insert(where, (f"Search{seed}", run.search, f"{trials} trials"))
+        parts.append((f"Evaluate{seed}", run.evaluate, f"{len(run.evaluate.result)} kinds of weights"))
+        found += [Step(title, done.seconds, detail, done.earlier) for title, done, detail in parts]
+    return found
+
+
+def stream_in(recipe: Recipe, stream: str, layout: str) -> StreamIn:
+    """What the ledger says of a stream."""
+    lines = Ledger(recipe.store, stream).committed().values()
+    return StreamIn(
+        name=stream,
+        layout=layout,
+        media=sum(line.num_media for line in lines),
+        clips=sum(line.num_clips for line in lines),
+        rejects=sum(sum(line.rejects.values()) for line in lines),
+        hours=sum(line.clips_s for line in lines) / 3600,
+        size_bytes=sum(part.num_bytes for line in lines for part in line.parts),
+        transcribed=sum(line.num_transcribed for line in lines),
+    )
+
+
+def rejects(recipe: Recipe) -> list[Reject]:
+    """Everything that was set aside, over all streams."""
+    streams = dict.fromkeys(source.stream for source in recipe.data.sources)
+    return [reject for stream in streams for reject in read_rejects(recipe.store, stream)]
+
+
+def samples(recipe: Recipe) -> list[Clip]:
+    """A few clips of every training stream, by turns between the origins of their words."""
+    streams = dict.fromkeys(s.name for stage in reversed(recipe.training.stages) for s in stage.streams)
+    each = -(-SAMPLES // len(streams))
+    return [clip for name in streams for clip in pick_samples(read_clips(recipe.store, name, 64), each)]
+
+
+def curves(run: Finished, tracking: Tracking) -> list[Curve]:
+    """Every loss over the steps of its stage, from the tracker; of the first seed where there are several."""
+    found = []
+    for stage, done in zip(run.recipe.training.stages, run.stages, strict=True):
+        tracked = Run(tracking.uri, done.result["run_id"])
+        for stream in stage.streams:
+            for loss in stream.objectives:
+                history = tracked.history(f"{stream.name}/{loss}")
+                points = tuple((float(step), value) for step, value in history)
+                level = chance_of(run.recipe, loss, stream.batch_size)
+                found.append(Curve(stage.name, loss, stream.name, points, level))
+    return found
+
+
+def chance_of(recipe: Recipe, loss: str, batch_size: int) -> float | None:
+    """The loss of a model that knows nothing: the logarithm of the number of choices."""
+    match loss:
+        case "contrastive":
+            return 2 * math.log(batch_size)  # both directions are added (TVTSv2, section 7)
+        case "sorting":
+            return math.log(recipe.training.model.sorting.transcripts)
+        case _:
+            return None
+
+
+def freezing(finished: Sequence[Finished]) -> Freezing | None:
+    """The search's curve, over all seeds."""
+    found = [run.search.result for run in finished if run.search]
+    if not found:
+        return None
+    recipe = finished[0].recipe
+    trials = tuple(
+        Trial(trial["depth"], trial["seed"], trial["metrics"][recipe.search.metric])
+        for result in found
+        for trial in result["trials"]
+    )
+    return Freezing(
+        metric=recipe.search.metric,
+        stream=recipe.search.stream,
+        num_blocks=recipe.training.model.text.layers,
+        trials=trials,
+        winner=found[0]["winner"],
+    )
+
+
+def weights(finished: Sequence[Finished]) -> tuple[Weights, ...]:
+    """The scores of every kind of weights, a run per seed."""
+    kinds = finished[0].evaluate.result
+    return tuple(
+        Weights(kind, TITLES[kind], tuple(Scores.from_json(run.evaluate.result[kind]) for run in finished))  # type: ignore[arg-type]
+        for kind in kinds
+    )
+
+
+def gallery(recipe: Recipe, found: Sequence[Weights]) -> dict[str, Clip]:
+    """The clips that the retrieval examples name."""
+    examples: list[Any] = [example for item in found for run in item.runs for example in run.examples]
+    wanted = {hit.uid for example in examples for hit in example.hits} | {example.own for example in examples}
+    return {
+        clip.uid: clip for clip in read_clips(recipe.store, recipe.evaluation.stream) if clip.uid in wanted
+    }

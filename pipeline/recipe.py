@@ -1,0 +1,73 @@
+"""The whole of a run as one typed value: where data come from, what the shards hold, what is trained and searched."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
+
+from ingest.settings import Ingest
+from trainers.recipe import Training
+from tune.space import Search
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One archive: its layout, where it is, and the stream of the store its clips go to."""
+
+    layout: Literal["webvid", "cc12m", "yt_temporal"]
+    stream: str
+    """Name of the stream, e.g. "narrated"."""
+    path: str
+    """Folder below the data root."""
+    list_file: str = ""
+    """List file below that folder (unused where the layout has none)."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Raw archives."""
+
+    root: str
+    """Folder or s3:// URI that holds the archives."""
+    sources: tuple[DataSource, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Zero-shot retrieval in every register of the caption file, sorting, twins; beside start and random weights."""
+
+    stream: str = "test"
+    """Stream of held-out clips (the gallery)."""
+    twins: str | None = None
+    """Stream of clips with the same events in another order."""
+    captions: str = ""
+    """JSON file below the data root: {key of the medium: {register: text or list of texts}}."""
+    registers: dict[str, str] = field(default_factory=dict)
+    """One sentence per register of that file on what its wording is; shown beside the scores."""
+    batch_size: int = 25
+    """Clips per embedding batch."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Which Ray to use."""
+
+    address: str | None = None
+    """Ray cluster to join; None: RAY_ADDRESS, else a local Ray is started."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A complete run; `reelscript VERB NAME --help` lists every field."""
+
+    name: str
+    data: Data
+    training: Annotated[Training, tyro.conf.arg(name="")]
+    ingest: Ingest = field(default_factory=Ingest)
+    search: Search = field(default_factory=Search)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    store: str = "outputs/store"
+    """Folder or s3:// URI of the train-ready shards."""
+    output: str = "outputs/run"
+    """Folder or s3:// URI of checkpoints, tables and the report."""
+    ray: Cluster = field(default_factory=Cluster)

@@ -1,0 +1,1 @@
+"""One file per system; a function returns one complete recipe."""

@@ -1,0 +1,52 @@
+"""From what a user typed to a recipe: one of ours, or `file.py:function` of the user's own."""
+
+import difflib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.errors import UserError
+from pipeline.recipe import Recipe
+from pipeline.recipes.tvtsv2 import tvtsv2_b16, tvtsv2_b32, tvtsv2_h14, tvtsv2_tiny
+
+OURS: dict[str, Callable[[], Recipe]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (tvtsv2_tiny, tvtsv2_b32, tvtsv2_b16, tvtsv2_h14)
+}
+
+
+def resolve(name: str) -> Recipe:
+    """The recipe of that name. Raises UserError naming near matches, or what is wrong with the user's file."""
+    if ".py:" in name:
+        return _from_file(*name.rsplit(":", 1))
+    if name in OURS:
+        return OURS[name]()
+    near = difflib.get_close_matches(name, OURS, n=1)
+    hint = (
+        f"did you mean {near[0]}?" if near else f"known: {', '.join(OURS)}, or file.py:function of your own."
+    )
+    raise UserError(f"There is no recipe named {name}; {hint}")
+
+
+def _from_file(file: str, function: str) -> Recipe:
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(
+            f"The recipe file {file} does not exist; give the path of a Python file before the colon."
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        recipe = getattr(module, function)()
+    except Exception as error:
+        raise UserError(
+            f"The recipe {file}:{function} cannot be read: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(recipe, Recipe):
+        raise UserError(
+            f"{file}:{function} returned {type(recipe).__name__}; it must return a pipeline.recipe.Recipe."
+        )
+    return recipe

@@ -1,0 +1,66 @@
+"""One page about a run: self-contained, opens without a network, leaves nothing that happened out."""
+
+from importlib.resources import files
+
+import jinja2
+from markupsafe import Markup
+
+from infra.objects import write_bytes
+from pipeline import charts, report_views, verdict
+from pipeline.report_data import ReportData
+from pipeline.timecode import show_clock, show_duration
+
+
+def write_report(data: ReportData, path: str) -> int:
+    """Write the page to a file or URI; returns its size in bytes."""
+    page = render(data).encode()
+    write_bytes(path, page)
+    return len(page)
+
+
+def render(data: ReportData) -> str:
+    """The page as HTML."""
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            style=Markup(_template("style.css")),
+            findings=verdict.judge(data.weights),
+            figures=report_views.key_figures(data.weights),
+            table=report_views.metrics_table(data),
+            loss_charts=[report_views.loss_chart(curves) for curves in report_views.grouped(data.curves)],
+            freezing_chart=report_views.freezing_chart(data.freezing) if data.freezing else None,
+            samples=[report_views.sample_view(clip) for clip in data.samples],
+            examples=report_views.example_views(data),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "thousands": "{:,}".format,
+        "size": report_views.show_size,
+        "duration": show_duration,
+        "clock": show_clock,
+    }
+    environment.globals |= {
+        "chart_width": charts.WIDTH,
+        "chart_height": charts.HEIGHT,
+        "label_heights": charts.label_heights,
+        "margin": report_views.margin,
+        "path": charts.path,
+        "band_path": charts.band_path,
+    }
+    return environment
+
+
+def _template(name: str) -> str:
+    return files("pipeline").joinpath("templates", name).read_text(encoding="utf-8")

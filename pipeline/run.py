@@ -1,0 +1,295 @@
+"""Ingest, train the first stages, search, train the last, evaluate, report: every verb is one or more of these steps.
+
+A step is skipped when it was finished before with the same inputs, so the same command continues after any stop.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+from rich.console import Console
+
+from infra import session
+from infra.errors import UserError
+from infra.objects import join
+from infra.session import Session, plan_cpus
+from infra.tracking import Run as TrackedRun
+from infra.tracking import flat, tracking_for
+from ingest import graph
+from ingest.graph import StreamSummary
+from pipeline import outcome
+from pipeline.embed import Checkpoint, Fresh, Load
+from pipeline.evaluate import HeldOut, evaluate_each, read_captions
+from pipeline.progress import progress
+from pipeline.recipe import Recipe
+from pipeline.scores import Scores
+from pipeline.steps import Done, Steps, fingerprint
+from pipeline.workspace import commit, ledger_digests, located, open_source, plain, resolved
+from trainers.launch import ClipStream, train_stage
+from trainers.recipe import Stage, Training
+from tune.freezing_depth import with_depth
+from tune.search import search_depth
+
+
+@dataclass(frozen=True)
+class Work:
+    """One recipe in one output location, on one Ray, under one tracked run. `command` continues the work."""
+
+    recipe: Recipe
+    command: str
+    session: Session
+    tracked: TrackedRun
+    console: Console
+
+    @cached_property
+    def steps(self) -> Steps:
+        """The finished steps below the output location."""
+        return Steps(self.recipe.output)
+
+    @property
+    def num_stages(self) -> int:
+        """Stages of the recipe."""
+        return len(self.recipe.training.stages)
+
+    @property
+    def searched(self) -> int:
+        """Index of the stage that the search varies."""
+        return self.recipe.search.stage % self.num_stages
+
+    def named(self, step: str) -> str:
+        """The name under which a step that depends on the seed is recorded."""
+        return f"seed-{self.recipe.training.seed}/{step}"
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        self.console.print(text, highlight=False)
+
+
+@contextmanager
+def working(recipe: Recipe, command: str) -> Iterator[Work]:
+    """Start or join Ray, open the tracked run; on a failure close it as failed."""
+    recipe = located(recipe)
+    tracking = tracking_for(recipe.output)
+    joined = session.start(recipe.ray.address)
+    tracked = tracking.start_run(
+        f"{recipe.name} @ {recipe.output}", params=flat(plain(recipe)), tags={"commit": commit()}
+    )
+    status = "FAILED"
+    try:
+        yield Work(recipe, command, joined, tracked, Console())
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        tracked.finish(status)  # type: ignore[arg-type]
+
+
+@contextmanager
+def step(work: Work, title: str) -> Iterator[None]:
+    """Name the step in whatever goes wrong inside it, with what is kept and the command that continues."""
+    try:
+        yield
+    except (UserError, ValueError) as error:
+        sentence = str(error).rstrip(".")
+        raise UserError(
+            f"{title} failed: {sentence}. Finished steps, committed shards and checkpoints are kept in "
+            f"{work.recipe.output} and {work.recipe.store}; continue with: {work.command}"
+        ) from error
+
+
+def ingest(work: Work) -> Done:
+    """Bring what is missing into the store."""
+    recipe = work.recipe
+    sources = [open_source(source, recipe.data.root) for source in recipe.data.sources]
+    stands: dict[str, StreamSummary] = {}
+    with step(work, "ingest"), progress("Ingest", "shards") as told:
+
+        def tell(stream: StreamSummary) -> None:
+            stands[stream.stream] = stream
+            told(*outcome.ingest_progress(stands.values()))
+
+        summary = graph.ingest(sources, recipe.ingest, recipe.store, tell)
+    work.console.print(outcome.ingest_table(summary))
+    inputs = fingerprint(recipe.data, recipe.ingest, recipe.store)
+    if summary.nothing_to_do:
+        work.say("Nothing to do: every input shard was committed before.")
+        earlier = work.steps.done("ingest", inputs)
+        if earlier:
+            return earlier
+    return work.steps.record("ingest", inputs, plain(summary), summary.seconds)
+
+
+def streams_of(recipe: Recipe, stage: Stage) -> dict[str, ClipStream]:
+    """The rows of every stream of a stage, from the store."""
+    return {stream.name: partial(graph.clip_stream, recipe.store, stream.name) for stream in stage.streams}
+
+
+def train(work: Work, index: int, start: str | None, training: Training | None = None) -> Done:
+    """Train one stage, from the checkpoint of the stage before; the result holds its checkpoint's URI."""
+    recipe, training = work.recipe, training or work.recipe.training
+    stage = training.stages[index]
+    ledgers = ledger_digests(recipe.store, [stream.name for stream in stage.streams])
+    inputs = fingerprint(
+        training.model, training.pixels, training.stages[: index + 1], training.seed, start, ledgers
+    )
+    name = f"stage {stage.name}"
+
+    def run_stage() -> Mapping[str, Any]:
+        tracked = tracking_for(recipe.output).start_run(
+            f"{stage.name} {inputs[:8]}", work.tracked.run_id, flat(plain(stage)), {"stage": stage.name}
+        )
+        with progress(f"Train {stage.name}", "steps", stage.steps) as told:
+            trained = train_stage(
+                training,
+                index,
+                streams_of(recipe, stage),
+                storage=join(recipe.output, "runs"),
+                run_name=f"{stage.name}-{inputs[:8]}",
+                start=start,
+                run=tracked,
+                lineage={"recipe": resolved(recipe), "commit": commit(), **ledgers},
+                resources=plan_cpus(work.session.num_cpus, training.launch.workers, len(stage.streams)),
+                session=work.session,
+                progress=lambda done, values: told(done, stage.steps, outcome.losses(values)),
+            )
+        tracked.finish()
+        return {"checkpoint": trained.checkpoint, "metrics": trained.metrics, "run_id": tracked.run_id}
+
+    with step(work, name):
+        done = work.steps.do(work.named(f"stage-{stage.name}"), inputs, run_stage)
+    work.say(outcome.step_line(f"{name}, seed {training.seed}", done))
+    return done
+
+
+def train_until(work: Work, stop: int) -> str | None:
+    """Train the stages before index `stop`; the last one's checkpoint."""
+    start = work.recipe.training.init
+    for index in range(stop):
+        start = str(train(work, index, start).result["checkpoint"])
+    return start
+
+
+def tune(work: Work, start: str | None) -> Done:
+    """Search the number of frozen text blocks on the held-out stream of the search."""
+    recipe, search = work.recipe, work.recipe.search
+    training, stage = recipe.training, recipe.training.stages[work.searched]
+    ledgers = ledger_digests(recipe.store, [*(stream.name for stream in stage.streams), search.stream])
+    inputs = fingerprint(training.model, training.pixels, training.stages, search, start, ledgers)
+    held_out = held_out_of(recipe, search.stream, None)
+
+    def run_search() -> Mapping[str, Any]:
+        tracked = tracking_for(recipe.output).start_run(
+            f"search {inputs[:8]}", work.tracked.run_id, flat(plain(search)), {"stage": "search"}
+        )
+        with progress("Search freezing depth", "trials", len(search.depths) * len(search.seeds)) as told:
+            result = search_depth(
+                training,
+                search,
+                streams_of(recipe, stage),
+                partial(score_checkpoint, recipe, held_out),
+                storage=join(recipe.output, "runs"),
+                run_name=f"search-{inputs[:8]}",
+                start=start,
+                run=tracked,
+                lineage={"recipe": resolved(recipe), "commit": commit(), **ledgers},
+                session=work.session,
+                progress=told,
+            )
+        tracked.finish()
+        return plain(result)
+
+    with step(work, "search"):
+        done = work.steps.do(work.named("search"), inputs, run_search)
+    work.say(outcome.step_line("search", done))
+    work.console.print(outcome.search_table(done.result, search))
+    return done
+
+
+def score_checkpoint(recipe: Recipe, held_out: HeldOut, checkpoint: str) -> dict[str, float]:
+    """The metrics of a checkpoint on a held-out stream."""
+    return dict(scores_of(recipe, held_out, {"trial": Checkpoint(checkpoint)})["trial"].metrics)
+
+
+def held_out_of(recipe: Recipe, stream: str, twins: str | None) -> HeldOut:
+    """A held-out stream with its caption file. The keys of that file are those of the stream's own layout."""
+    if not recipe.evaluation.captions:
+        raise UserError(
+            "evaluation.captions is not set; give the JSON file of held-out captions below the data root"
+        )
+    layouts = {source.stream: source.layout for source in recipe.data.sources}
+    if stream not in layouts:
+        raise UserError(
+            f"no source of the recipe feeds the stream {stream!r}; the recipe has {', '.join(layouts)}"
+        )
+    captions = read_captions(join(recipe.data.root, recipe.evaluation.captions), layouts[stream])
+    return HeldOut(recipe.store, stream, captions, twins)
+
+
+def evaluate_all(work: Work, trained: str, start: str | None) -> Done:
+    """Score the trained weights beside those they started from and random ones."""
+    recipe = work.recipe
+    settings = recipe.evaluation
+    used = [settings.stream, *([settings.twins] if settings.twins else [])]
+    ledgers = ledger_digests(recipe.store, used)
+    inputs = fingerprint(recipe.training.model, recipe.training.pixels, settings, trained, start, ledgers)
+    models: dict[str, Load] = {
+        "random": Fresh(recipe.training.model, recipe.training.seed),
+        **({"start": Checkpoint(start)} if start else {}),
+        "trained": Checkpoint(trained),
+    }
+
+    def run_evaluation() -> Mapping[str, Any]:
+        held_out = held_out_of(recipe, settings.stream, settings.twins)
+        with progress("Evaluate", "models", len(models)) as told:
+            found = scores_of(recipe, held_out, models)
+            told(len(models))
+        for kind, scores in found.items():
+            work.tracked.log(0, {f"{kind}/{name}": value for name, value in scores.metrics.items()})
+        return {kind: scores.to_json() for kind, scores in found.items()}
+
+    with step(work, "evaluate"):
+        done = work.steps.do(work.named("evaluate"), inputs, run_evaluation)
+    work.say(outcome.step_line("evaluate", done))
+    return done
+
+
+def scores_of(recipe: Recipe, held_out: HeldOut, models: Mapping[str, Load]) -> dict[str, Scores]:
+    """The scores of several models, in one job."""
+    frames = max(stream.frames for stage in recipe.training.stages for stream in stage.streams)
+    return evaluate_each(held_out, models, recipe.training.pixels, frames, recipe.evaluation.batch_size)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A whole run: its finished steps, in order, and the recipe it ended with."""
+
+    recipe: Recipe
+    ingest: Done
+    stages: tuple[Done, ...]
+    search: Done | None
+    evaluate: Done
+
+
+def everything(work: Work) -> Finished:
+    """All steps in order. With a search, the stage it varies is trained at the depth it found."""
+    recipe = work.recipe
+    ingested = ingest(work)
+    stages: list[Done] = []
+    start = start_of_search = recipe.training.init
+    searched: Done | None = None
+    training = recipe.training
+    for index in range(work.num_stages):
+        if index == work.searched and recipe.search.depths:
+            start_of_search = start
+            searched = tune(work, start)
+            training = with_depth(training, index, int(searched.result["winner"]))
+        elif index == work.searched:
+            start_of_search = start
+        stages.append(train(work, index, start, training))
+        start = str(stages[-1].result["checkpoint"])
+    assert start is not None
+    evaluated = evaluate_all(work, start, start_of_search)
+    return Finished(replace(recipe, training=training), ingested, tuple(stages), searched, evaluated)

@@ -1,0 +1,118 @@
+"""What each verb of the command line does: the steps of `pipeline.run`, and what people see of them."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from infra.errors import UserError
+from infra.objects import join, local_path, read_bytes, upload_folder
+from infra.tracking import tracking_for
+from pipeline import outcome, run
+from pipeline.demo.corpus import CorpusSize, make_corpus
+from pipeline.demo.speech_model import write_checkpoint
+from pipeline.gather import report_data
+from pipeline.progress import progress
+from pipeline.recipe import Recipe
+from pipeline.report import write_report
+from pipeline.report_data import Weights
+from pipeline.run import Finished, Work, working
+from pipeline.scores import Scores
+from pipeline.workspace import located
+
+
+def run_all(recipe: Recipe, command: str) -> None:
+    """`reelscript run`: every step, then the table and the page."""
+    with working(recipe, command) as work:
+        show(work, [run.everything(work)])
+
+
+def run_ingest(recipe: Recipe, command: str) -> None:
+    """`reelscript ingest`."""
+    with working(recipe, command) as work:
+        run.ingest(work)
+
+
+def run_train(recipe: Recipe, command: str) -> None:
+    """`reelscript train`: all stages."""
+    with working(recipe, command) as work:
+        checkpoint = run.train_until(work, work.num_stages)
+        work.say(f"The checkpoint after the last step: {checkpoint}")
+
+
+def run_tune(recipe: Recipe, command: str) -> None:
+    """`reelscript tune`: the stages before the searched one, then the search."""
+    if not recipe.search.depths:
+        raise UserError("There is nothing to search: set --search.depths, e.g. --search.depths 0 3 6 9 12.")
+    with working(recipe, command) as work:
+        found = run.tune(work, run.train_until(work, work.searched))
+        depth = found.result["winner"]
+        work.say(f"Train with it: --stages.{work.searched}.frozen-text-blocks {depth}")
+
+
+def run_evaluate(recipe: Recipe, command: str, checkpoint: str | None) -> None:
+    """`reelscript evaluate`: a given checkpoint, or the one that the recipe's training ended with."""
+    with working(recipe, command) as work:
+        start = run.train_until(work, work.num_stages - 1) if checkpoint is None else None
+        trained = checkpoint or run.train_until(work, work.num_stages)
+        assert trained is not None, "a recipe has at least one stage"
+        done = run.evaluate_all(work, trained, start)
+        found = [Weights(kind, kind, (Scores.from_json(value),)) for kind, value in done.result.items()]  # type: ignore[arg-type]
+        work.console.print(outcome.metrics_table(found, recipe.evaluation.registers))
+
+
+def run_demo(recipe: Recipe, command: str, seeds: Sequence[int]) -> None:
+    """`reelscript demo`: make the corpus and the speech model, then everything, once per seed."""
+    recipe = located(recipe)
+    make_inputs(recipe)
+    with working(recipe, command) as work:
+        finished = [run.everything(replace(work, recipe=seeded(work.recipe, seed))) for seed in seeds]
+        show(work, finished)
+
+
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with another seed of training and search; shards are shared."""
+    return replace(
+        recipe,
+        training=replace(recipe.training, seed=seed),
+        search=replace(recipe.search, seeds=(seed,)),
+    )
+
+
+def make_inputs(recipe: Recipe) -> None:
+    """The narrated corpus at the data root (made on this machine, then uploaded where that is remote), and the
+    speech model as a checkpoint that Whisper loads."""
+    root = local_path(recipe.data.root)
+    with progress("Make the corpus", "files") as told:
+
+        def tell(what: str, done: int, total: int) -> None:
+            counts[what] = (done, total)
+            told(sum(d for d, _ in counts.values()), sum(t for _, t in counts.values()))
+
+        counts: dict[str, tuple[int, int]] = {}
+        if root is not None:
+            make_corpus(root, CorpusSize(), progress=tell)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                make_corpus(Path(folder), CorpusSize(), progress=tell)
+                upload_folder(folder, recipe.data.root)
+    model = Path(recipe.ingest.speech.model)
+    if not model.exists():
+        model.parent.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(model)
+
+
+def show(work: Work, finished: Sequence[Finished]) -> None:
+    """The table on the terminal, and the page beside the output and with the tracked run."""
+    recipe = work.recipe
+    tracking = tracking_for(recipe.output)
+    data = report_data(finished, tracking, work.command)
+    page = join(recipe.output, "report.html")
+    write_report(data, page)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "report.html"
+        copy.write_bytes(read_bytes(page))
+        work.tracked.log_artifact(copy)
+    work.console.print()
+    work.console.print(outcome.metrics_table(data.weights, recipe.evaluation.registers))
+    work.say(f"\nReport  [bold]{page}[/]\nRuns    mlflow ui --backend-store-uri {tracking.uri}")

@@ -1,0 +1,88 @@
+"""A recipe on this machine: absolute locations, opened sources, and what identifies the code and the data."""
+
+import dataclasses
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from infra.objects import join
+from infra.session import machine_cores, machine_memory
+from ingest.sources.cc12m import CC12M
+from ingest.sources.source import Source
+from ingest.sources.webvid import WebVid
+from ingest.sources.yt_temporal import YTTemporal
+from ingest.stores.ledger import Ledger
+from pipeline.recipe import DataSource, Recipe
+
+
+def absolute(uri: str) -> str:
+    """A local path made absolute: workers run in other folders. URIs and bare names pass."""
+    return uri if urlsplit(uri).scheme else str(Path(uri).expanduser().resolve())
+
+
+def located(recipe: Recipe) -> Recipe:
+    """The recipe with absolute locations."""
+    speech = recipe.ingest.speech
+    if "/" in speech.model:  # else it is the name of a public model
+        speech = replace(speech, model=absolute(speech.model))
+    training = recipe.training
+    if training.init is not None:
+        training = replace(training, init=absolute(training.init))
+    return replace(
+        recipe,
+        data=replace(recipe.data, root=absolute(recipe.data.root)),
+        ingest=replace(recipe.ingest, speech=speech),
+        training=training,
+        store=absolute(recipe.store),
+        output=absolute(recipe.output),
+    )
+
+
+def open_source(source: DataSource, root: str) -> Source:
+    """The source that a recipe names, below the data root."""
+    where = join(root, source.path)
+    match source.layout:
+        case "webvid":
+            return WebVid(where, source.list_file, stream=source.stream)
+        case "yt_temporal":
+            return YTTemporal(where, source.list_file, stream=source.stream)
+        case "cc12m":
+            return CC12M(where, stream=source.stream)
+
+
+def commit() -> str:
+    """The commit of the code in use, "unknown" outside a checkout."""
+    here = Path(__file__).parent
+    answer = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() or "unknown"
+
+
+def machine() -> str:
+    """This machine in a few words, for the report."""
+    gib = machine_memory() / 2**30
+    return f"{machine_cores()} CPU cores, {gib:.0f} GiB, {platform.system()} {platform.machine()}"
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """A dataclass as plain values, for a step's record or for parameters."""
+    return dataclasses.asdict(value)
+
+
+def resolved(recipe: Recipe) -> str:
+    """The recipe as JSON, as it is saved with every checkpoint. It holds no credentials: they have no field."""
+    return json.dumps(plain(recipe), indent=1)
+
+
+def ledger_digests(store: str, streams: Sequence[str]) -> dict[str, str]:
+    """Which state of the store a step used: the digest of each stream's shard ledger."""
+    return {f"ledger/{stream}": Ledger(store, stream).digest() for stream in streams}

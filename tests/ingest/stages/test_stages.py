@@ -1,0 +1,135 @@
+"""Stages over real files, one medium at a time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra.errors import StorageError
+from ingest.decode.isolation import Limits
+from ingest.records import Clip, Media, Reject, Utterance, stable_uid
+from ingest.settings import Frames, Ingest, Speech
+from ingest.stages.cut import Cut
+from ingest.stages.run import ClipMaker, guarded
+from ingest.stages.transcribe import Transcribe
+from pipeline.demo.broken import BREAKAGES
+from tests.ingest.media_files import jpeg, numbers_of, spoken, write_video
+from tests.ingest.speech_model import write_random_whisper
+
+SETTINGS = Ingest(frames=Frames(candidates=8, short_side=32, memory_mb=2048))
+
+
+def media(path: Path, **changes: object) -> Media:
+    made = Media(stable_uid("t", path.name), "t", path.name, "video", str(path), captions=("a caption",))
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def said(*times: tuple[float, float]) -> tuple[Utterance, ...]:
+    return tuple(Utterance(f"sentence {n}.", start, end) for n, (start, end) in enumerate(times))
+
+
+def test_four_in_a_row_make_a_clip_and_a_long_silence_begins_anew() -> None:
+    told = said((0, 1), (1, 2), (10, 11), (11, 12), (12, 13), (13, 14), (14, 15), (15, 16))
+    clips = Cut(4, 5.0, narrated=True)(media(Path("x.mp4"), utterances=told, duration_s=15.5))
+    assert isinstance(clips, list)
+    (clip,) = clips
+    assert (clip.start_s, clip.end_s) == (10, 14)
+    assert clip.transcripts == told[2:6]
+    assert clip.uid == stable_uid(clip.media_uid, 10_000, 14_000)
+
+
+def test_too_few_utterances_are_set_aside() -> None:
+    found = Cut(4, 5.0, narrated=True)(media(Path("x.mp4"), utterances=said((0, 1), (1, 2), (2, 3))))
+    assert isinstance(found, Reject)
+    assert (found.stage, found.reason) == ("cut", "few_utterances")
+
+
+def test_a_captioned_video_is_one_clip_over_the_whole(tmp_path: Path) -> None:
+    (clip,) = ClipMaker(SETTINGS, narrated=False)(media(write_video(tmp_path / "v.mp4")))
+    assert isinstance(clip, Clip)
+    assert (clip.start_s, clip.end_s, clip.captions) == (0.0, pytest.approx(5.0), ("a caption",))
+    assert numbers_of(clip.frames) == [2, 7, 12, 17, 22, 27, 32, 37]
+    assert clip.frame_times_s == pytest.approx([n / 8 for n in (2, 7, 12, 17, 22, 27, 32, 37)])
+
+
+def test_a_narrated_video_gives_the_frames_of_its_windows(tmp_path: Path) -> None:
+    told = said(*((n / 2, n / 2 + 0.5) for n in range(8)))
+    made = ClipMaker(SETTINGS, narrated=True)(media(write_video(tmp_path / "v.mp4"), utterances=told))
+    first, second = (clip for clip in made if isinstance(clip, Clip))
+    assert numbers_of(first.frames) == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert numbers_of(second.frames) == [16, 18, 20, 22, 24, 26, 28, 30]
+
+
+def test_a_still_is_a_clip_of_one_frame() -> None:
+    data = jpeg(side=32)
+    still = replace(media(Path("a.jpg")), kind="image", payload=data)
+    (clip,) = ClipMaker(SETTINGS, narrated=False)(still)
+    assert isinstance(clip, Clip)
+    assert (clip.frames, clip.frame_times_s, clip.kind) == ((data,), (0.0,), "image")
+
+
+def test_what_cannot_be_used_becomes_one_reject_with_stage_and_reason(tmp_path: Path) -> None:
+    found = {}
+    for name, make in BREAKAGES.items():
+        make(tmp_path / f"{name}.mp4")
+        (found[name],) = ClipMaker(SETTINGS, narrated=False)(media(tmp_path / f"{name}.mp4"))
+    (found["absent"],) = ClipMaker(SETTINGS, narrated=False)(media(tmp_path / "absent.mp4"))
+    cut_off = replace(media(Path("a.jpg")), kind="image", payload=jpeg()[:80])
+    (found["still"],) = ClipMaker(SETTINGS, narrated=False)(cut_off)
+    assert {name: (r.stage, r.reason) for name, r in found.items() if isinstance(r, Reject)} == {
+        "truncated": ("probe", "truncated"),
+        "zero_bytes": ("probe", "empty"),
+        "sound_only": ("probe", "no_video"),
+        "not_a_video": ("probe", "not_media"),
+        "overstated_length": ("probe", "wrong_length"),
+        "absent": ("fetch", "missing"),
+        "still": ("frames", "truncated"),
+    }
+
+
+def test_a_stage_that_breaks_costs_its_medium_and_a_store_that_fails_ends_the_run() -> None:
+    def broken() -> Clip:
+        raise ZeroDivisionError("by zero")
+
+    def away() -> Clip:
+        raise StorageError("s3://bucket: unreachable")
+
+    found = guarded(media(Path("x.mp4")), "frames", broken)
+    assert isinstance(found, Reject)
+    assert (found.reason, found.detail) == ("unexpected", "ZeroDivisionError: by zero")
+    with pytest.raises(StorageError):
+        guarded(media(Path("x.mp4")), "frames", away)
+
+
+def test_transcripts_return_to_their_media_whatever_the_order(tmp_path: Path) -> None:
+    model = write_random_whisper(tmp_path / "random.pt")
+    speech = Speech(model=str(model), temperatures=(0.0,), no_speech=1.1, batch_windows=3)
+    transcribe = Transcribe(speech, Limits(20.0, 2048))
+    texts = ("The red circle floats.", "A square.", "Blue triangles march to the left.")
+    videos = [
+        media(write_video(tmp_path / f"{n}.mp4", sound=spoken(*texts[: n + 1], gap_s=2.5))) for n in range(3)
+    ]
+    silent, told = (
+        media(write_video(tmp_path / "silent.mp4")),
+        media(Path("told.mp4"), utterances=said((0, 1))),
+    )
+    earlier = Reject("uid", "source", "bad_row", "")
+    found = {m.uid: m for m in transcribe([earlier, *videos, silent, told])}
+    again = {m.uid: m for m in transcribe([told, silent, *videos[::-1], earlier])}
+    assert found == again
+    heard = [found[video.uid] for video in videos]
+    assert all(isinstance(m, Media) and m.utterances and m.has_sound for m in heard)
+    assert len({str(m.utterances) for m in heard if isinstance(m, Media)}) == 3
+    assert found[told.uid] == told
+    assert found["uid"] == earlier
+    soundless = found[silent.uid]
+    assert isinstance(soundless, Reject)
+    assert soundless.reason == "no_sound"
+
+
+def test_what_is_said_after_the_last_picture_makes_no_clip() -> None:
+    told = said((0, 1), (1, 2), (2, 3), (3, 6), (6, 7))
+    found = Cut(4, 5.0, narrated=True)(media(Path("x.mp4"), utterances=told, duration_s=5.0))
+    assert isinstance(found, list)
+    assert [(clip.start_s, clip.end_s) for clip in found] == [(0, 5.0)]
+    assert isinstance(Cut(5, 5.0, narrated=True)(media(Path("x"), utterances=told, duration_s=5.0)), Reject)

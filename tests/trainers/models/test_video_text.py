@@ -1,0 +1,175 @@
+"""The model as a whole: published sizes, its start, and what must not change its outputs."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from tests.trainers.small_models import SMALL, small_batch, small_model, small_pixels
+from trainers.freezing import freeze
+from trainers.models.video_text import VideoTextModel
+from trainers.objectives.sorting import sorting_losses
+from trainers.optimizers import build_optimizer
+from trainers.recipe import Model, Optimizer, SortingHead, Stream, TextTower, VideoTower
+from trainers.task import Task
+
+B32 = Model()
+B16 = Model(video=VideoTower(patch_size=16))
+H14 = Model(
+    flavour="h",
+    embedding=1024,
+    video=VideoTower(patch_size=14, width=1280, layers=32, heads=16),
+    text=TextTower(width=1024, layers=24, heads=16),
+    sorting=SortingHead(heads=16),
+)
+
+
+def _count(model: nn.Module, *parts: str) -> int:
+    return sum(
+        p.numel() for name, p in model.named_parameters() if not parts or any(x in name for x in parts)
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "video", "temporal", "text", "sorting", "frozen_blocks", "frozen"),
+    [
+        pytest.param(B32, 116_225_280, 28_366_848, 63_428_096, 6_308_868, 9, 28_371_456, id="b32"),
+        pytest.param(B16, 114_568_704, 28_366_848, 63_428_096, 6_308_868, 9, 28_371_456, id="b16"),
+        pytest.param(H14, 842_053_120, 209_960_960, 354_032_640, 25_200_644, 18, 226_732_032, id="h14"),
+    ],
+)
+def test_the_published_sizes_have_the_published_parameter_counts(
+    config: Model, video: int, temporal: int, text: int, sorting: int, frozen_blocks: int, frozen: int
+) -> None:
+    with torch.device("meta"):
+        model = VideoTextModel(config)
+    assert _count(model.video) == video
+    assert _count(model.video, "timeattn", "ln_3") == temporal
+    assert _count(model.text) == text
+    assert _count(model.sorting) == sorting
+    assert freeze(model, frozen_text_blocks=frozen_blocks)["text"].frozen == frozen
+
+
+def test_the_optimiser_groups_of_b32_have_the_published_element_counts() -> None:
+    with torch.device("meta"):
+        model = VideoTextModel(B32)
+    freeze(model, frozen_text_blocks=9)
+    groups = build_optimizer(model.named_parameters(), Optimizer()).param_groups
+    assert {group["name"]: sum(p.numel() for p in group["params"]) for group in groups} == {
+        "new_decay": 34_606_080,
+        "new_nodecay": 69_636,
+        "rest_decay": 122_771_200,
+        "rest_nodecay": 143_872,
+    }
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    first, second, other = small_model(seed=1), small_model(seed=1), small_model(seed=2)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+    assert not torch.equal(first.text.projection, other.text.projection)
+
+
+def test_fresh_published_temporal_modules_say_nothing() -> None:
+    model = small_model()
+    for block in model.video.blocks:
+        assert not block.timeattn(torch.randn(2, 1 + 3 * 8, 32), 3).any()
+
+
+@pytest.mark.parametrize("start", ["as_published", "from_spatial"])
+def test_temporal_queries_and_keys_train_only_from_a_start_that_breaks_the_tie(start: str) -> None:
+    config = replace(SMALL, video=replace(SMALL.video, temporal_start=start))
+    task = Task(VideoTextModel.fresh(config, 0), 0.05, "published")
+    before = [block.timeattn.qkv.weight.detach().clone() for block in task.model.video.blocks]
+    optimizer = build_optimizer(task.model.named_parameters(), Optimizer(lr_new=1e-2, lr_rest=1e-3))
+    stream = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 2.0})
+    for step in range(5):
+        optimizer.zero_grad()
+        sum(task(stream, small_batch(seed=step), small_pixels(seed=step)).values()).backward()
+        optimizer.step()
+    for block, start_weight in zip(task.model.video.blocks, before, strict=True):
+        query_key = block.timeattn.qkv.weight[:64]
+        if start == "as_published":
+            assert not query_key.any()
+            assert not block.timeattn.qkv.bias[:64].any()
+            assert_close(block.timeattn.proj.weight, block.timeattn.proj.weight[:, :1].expand(-1, 32))
+        else:
+            assert (query_key - start_weight[:64]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("flavour", ["b", "h"])
+def test_the_order_of_kept_patches_does_not_change_the_embedding(flavour: str) -> None:
+    model, keep = small_model(flavour), small_batch().keep
+    _wake_temporal(model)
+    once = model.encode_video(small_pixels(), keep)
+    assert_close(model.encode_video(small_pixels(), keep.flip(1)).pooled, once.pooled)
+
+
+@pytest.mark.parametrize("flavour", ["b", "h"])
+def test_permuting_the_transcripts_permutes_the_rows_of_the_logits(flavour: str) -> None:
+    model, batch = small_model(flavour), small_batch()
+    encoded = model.encode(small_pixels(), batch.tokens, batch.keep)
+    order = torch.tensor([2, 0, 1])
+    logits = model.sort(encoded.video, encoded.texts)
+    assert_close(model.sort(encoded.video, encoded.texts[:, order]), logits[:, order])
+
+
+def test_padding_behind_the_end_token_is_not_seen() -> None:
+    model, tokens = small_model(), small_batch().tokens[:, 0]
+    padded = torch.cat([tokens, torch.zeros(4, 3, dtype=torch.int64)], dim=1)
+    assert_close(model.encode_text(padded), model.encode_text(tokens))
+
+
+def test_keeping_every_patch_in_order_equals_keeping_none_out() -> None:
+    model = small_model()
+    every = torch.arange(16).expand(4, -1)
+    assert torch.equal(
+        model.encode_video(small_pixels(), every).pooled, model.encode_video(small_pixels()).pooled
+    )
+
+
+def test_the_sorting_loss_trains_the_video_tower_and_never_the_text_tower() -> None:
+    task = Task(small_model(), 0.05, "published")
+    stream = Stream("narrated", 4, "transcripts", {"sorting": 1.0})
+    task(stream, small_batch(), small_pixels())["sorting"].backward()
+    assert all(p.grad is None for p in task.model.text.parameters())
+    assert task.model.video.patch_embedding.weight.grad.any()
+
+
+def test_frozen_blocks_get_no_gradient_but_the_embedding_below_them_does() -> None:
+    task = Task(small_model(), 0.05, "published")
+    freeze(task.model, frozen_text_blocks=1)
+    task(Stream("captioned", 4, "captions", {"contrastive": 1.0}), small_batch(texts=1), small_pixels())[
+        "contrastive"
+    ].backward()
+    assert all(p.grad is None for p in task.model.text.blocks[0].parameters())
+    assert task.model.text.token_embedding.weight.grad.any()
+    assert all(p.grad is not None for p in task.model.text.blocks[1].parameters())
+
+
+def test_a_batch_is_learnt_by_heart() -> None:
+    torch.manual_seed(0)
+    task = Task(small_model(), 0.05, "published")
+    optimizer = build_optimizer(task.model.named_parameters(), Optimizer(lr_new=3e-3, lr_rest=3e-3))
+    stream = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 1.0})
+    for _ in range(60):
+        optimizer.zero_grad()
+        losses = task(stream, small_batch(), small_pixels())
+        sum(losses.values()).backward()
+        optimizer.step()
+    assert losses["contrastive"] < 0.1
+    logits = task.model.sort(*_encoded(task.model))
+    assert sorting_losses(logits).mean() < 0.2
+
+
+def _encoded(model: VideoTextModel) -> tuple[object, torch.Tensor]:
+    encoded = model.encode(small_pixels(), small_batch().tokens, small_batch().keep)
+    return encoded.video, encoded.texts
+
+
+def _wake_temporal(model: VideoTextModel) -> None:
+    for block in model.video.blocks:
+        nn.init.normal_(block.timeattn.qkv.weight, std=0.2)
+        nn.init.normal_(block.timeattn.proj.weight, std=0.2)

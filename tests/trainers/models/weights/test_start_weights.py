@@ -1,0 +1,122 @@
+"""Public checkpoints: the towers then compute what CLIP computes, and a file that does not fit is refused."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.testing import assert_close
+from transformers import CLIPConfig, CLIPModel
+
+from infra.errors import UserError
+from tests.trainers.small_models import SMALL, small_model
+from trainers.models.video_text import VideoTextModel
+from trainers.models.weights import clip, openclip, tvtsv2
+from trainers.models.weights.files import load_start, read_weights
+from trainers.recipe import Flavour
+
+
+def _clip(flavour: Flavour, patch_size: int) -> CLIPModel:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shared = sizes | {"projection_dim": 16, "hidden_act": "quick_gelu" if flavour == "b" else "gelu"}
+    text = {"vocab_size": 64, "max_position_embeddings": 8, "eos_token_id": 63, "bos_token_id": 62}
+    vision = {"image_size": 32, "patch_size": patch_size}
+    config = CLIPConfig(text_config=shared | text, vision_config=shared | vision, projection_dim=16)
+    model = CLIPModel(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    return model
+
+
+@pytest.mark.parametrize(("flavour", "patch_size"), [("b", 16), ("b", 8), ("h", 4)])
+@torch.no_grad()
+def test_one_frame_and_a_text_are_embedded_as_by_clip(flavour: Flavour, patch_size: int) -> None:
+    reference = _clip(flavour, patch_size)
+    ours = VideoTextModel.fresh(
+        replace(SMALL, flavour=flavour, video=replace(SMALL.video, patch_size=patch_size)), 0
+    )
+    clip.load(ours, reference.state_dict())
+    ours.video.temporal_embedding.zero_()
+    images, tokens = (
+        torch.randn(3, 3, 32, 32),
+        torch.tensor([[62, 5, 63, 0, 0, 0, 0, 0], [62, 9, 8, 7, 6, 5, 4, 63]]),
+    )
+    image = reference.visual_projection(reference.vision_model(pixel_values=images).pooler_output)
+    text = reference.text_projection(reference.text_model(input_ids=tokens).pooler_output)
+    assert_close(ours.encode_video(images[:, None]).pooled, image, atol=1e-5, rtol=1e-5)
+    assert_close(ours.encode_text(tokens), text, atol=1e-5, rtol=1e-5)
+
+
+def test_clips_own_names_lead_back_to_the_same_weights() -> None:
+    entries = clip.to_openclip(_clip("b", 8).state_dict())
+    model = small_model()
+    openclip.load(model, entries)
+    exported = openclip.export(model)
+    assert exported.keys() == entries.keys() - {"logit_scale"}
+    assert all(torch.equal(exported[name], entries[name]) for name in exported)
+
+
+def test_a_released_tvtsv2_file_leaves_the_sorting_head_alone(tmp_path: Path) -> None:
+    source, model = small_model(seed=1), small_model(seed=2)
+    head = model.sorting.head.weight.detach().clone()
+    released = {f"module.{name}": value for name, value in tvtsv2.export(source, sorting_head=False).items()}
+    torch.save({"state_dict": released, "epoch": 10}, tmp_path / "TVTSv2.pth")
+    assert load_start(model, read_weights(str(tmp_path / "TVTSv2.pth"))) == "tvtsv2"
+    assert torch.equal(model.text.projection, source.text.projection)
+    assert torch.equal(model.sorting.head.weight, head)
+
+
+def test_our_own_file_is_read_back(tmp_path: Path) -> None:
+    source, model = small_model(seed=1), small_model(seed=2)
+    save_file(source.state_dict(), tmp_path / "model.safetensors")
+    assert load_start(model, read_weights(str(tmp_path / "model.safetensors"))) == "reelscript"
+    assert torch.equal(model.sorting.head.weight, source.sorting.head.weight)
+
+
+def test_missing_extra_and_misshapen_entries_are_named() -> None:
+    entries = tvtsv2.export(small_model(), sorting_head=True)
+    entries["text_projektion"] = entries.pop("text_projection")
+    entries["video_model.proj"] = torch.zeros(3, 3)
+    with pytest.raises(
+        UserError,
+        match=r"missing: text_projection; extra: text_projektion; misshapen: video_model.proj \(3, 3\) instead",
+    ):
+        tvtsv2.load(small_model(), entries, sorting_head=True)
+
+
+def test_weights_in_an_unknown_layout_are_refused() -> None:
+    with pytest.raises(UserError, match="no layout we know; their first names: conv"):
+        load_start(small_model(), {"conv": torch.zeros(1)})
+
+
+class _Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("code ran",))
+
+
+def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, write in (
+        ("zip.pth", torch.save),
+        ("plain.pth", lambda value, to: to.write_bytes(pickle.dumps(value))),
+    ):
+        write({"state_dict": _Hostile()}, tmp_path / name)
+        with pytest.raises(UserError, match="is refused"):
+            read_weights(str(tmp_path / name))
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_a_file_that_is_cut_off_or_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.pth").write_text("a poem, not weights")
+    with pytest.raises(UserError, match="not a torch file"):
+        read_weights(str(tmp_path / "text.pth"))
+    save_file({"x": torch.zeros(100)}, tmp_path / "a.safetensors")
+    torch.save({"x": torch.zeros(100)}, tmp_path / "a.pth")
+    for name in ("a.safetensors", "a.pth"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / f"cut_{name}").write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(UserError, match="cut off"):
+            read_weights(str(tmp_path / f"cut_{name}"))

@@ -1,0 +1,110 @@
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice, repeat
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.ingest.clips import write_stream
+from tests.trainers.tiny import NARRATED, plain_batches, training
+from trainers import checkpoint
+from trainers.batch import Batch
+from trainers.loop import Learner, build_learner, scheduled, train
+from trainers.recipe import Optimizer, Training
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("store"))
+    for stream in ("narrated", "captioned"):
+        write_stream(folder, stream, 24)
+    return folder
+
+
+def ignore(step: int, values: Mapping[str, float]) -> None:
+    """Logs or saves nothing."""
+
+
+def test_one_batch_is_learnt_by_heart(store: str) -> None:
+    recipe = training(20)
+    optimizer = Optimizer(lr_new=3e-3, lr_rest=3e-3, form="torch", max_grad_norm=1.0)
+    stage = replace(recipe.stages[0], streams=(NARRATED,), frozen_text_blocks=0, optimizer=optimizer)
+    recipe = replace(recipe, stages=(stage,))
+    batch = next(plain_batches(store, recipe, 0))
+    history: dict[int, Mapping[str, float]] = {}
+    learner = build_learner(recipe, 0, CPU, None, None)
+    train(learner, scheduled(stage, 0, [repeat(batch)]), history.__setitem__, ignore)
+    assert history[1]["narrated/contrastive"] > 2.0  # 2 ln 4 is chance
+    assert history[20]["narrated/contrastive"] < 0.1
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(store: str, tmp_path: Path) -> None:
+    recipe = training(6, checkpoint_every=3)
+    whole, middle = run(store, recipe, None, tmp_path / "whole")
+    resumed, _ = run(store, recipe, str(middle), tmp_path / "resumed")
+    assert resumed.step == whole.step == 6
+    other = resumed.task.model.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in whole.task.model.state_dict().items())
+
+
+def run(store: str, recipe: Training, resume: str | None, folder: Path) -> tuple[Learner, Path]:
+    """Train to the end; returns the learner and the checkpoint after the third step."""
+    learner = build_learner(recipe, 0, CPU, None, resume)
+
+    def save(step: int, values: Mapping[str, float]) -> None:
+        (folder / str(step)).mkdir(parents=True)
+        checkpoint.save(folder / str(step), learner.task.model, learner.state(), recipe, {})
+
+    readers = [plain_batches(store, recipe, index, learner.step) for index in (0, 1)]
+    train(learner, scheduled(recipe.stages[0], learner.step, readers), ignore, save)
+    return learner, folder / "3"
+
+
+def test_frozen_text_blocks_stay_as_they_are_and_have_no_optimiser_state(store: str) -> None:
+    recipe = training(2)
+    learner = build_learner(recipe, 0, CPU, None, None)
+    before = {name: value.clone() for name, value in learner.task.model.state_dict().items()}
+    readers = [plain_batches(store, recipe, index) for index in (0, 1)]
+    train(learner, scheduled(recipe.stages[0], 0, readers), ignore, ignore)
+    model = learner.task.model
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    assert frozen == {name for name in before if name.startswith("text.blocks.0.")}
+    assert not changed & frozen
+    assert "text.blocks.1.mlp.c_fc.weight" in changed
+    stepped = {id(parameter) for parameter in learner.optimizer.state}
+    assert not stepped & {id(value) for name, value in model.named_parameters() if name in frozen}
+
+
+def test_streams_take_turns_and_the_next_step_continues_the_turn() -> None:
+    stage = training(5).stages[0]
+    names = [[stream.name for stream, _ in islice(scheduled(stage, first, endless()), 3)] for first in (0, 1)]
+    assert names == [["narrated", "captioned", "narrated"], ["captioned", "narrated", "captioned"]]
+
+
+def endless() -> list[Iterator[Batch]]:
+    batch = Batch(
+        torch.zeros(1, 1, 1, 1, 3, dtype=torch.uint8),
+        *(torch.zeros(1, 1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)),
+        torch.zeros(1, 2, dtype=torch.int64),
+        torch.ones(1, dtype=torch.bool),
+        torch.zeros(1, dtype=torch.int64),
+    )
+    return [repeat(batch), repeat(batch)]
+
+
+def test_losses_are_logged_by_stream_and_name_with_rates_and_throughput(store: str) -> None:
+    recipe = training(2)
+    history: dict[int, Mapping[str, float]] = {}
+    learner = build_learner(recipe, 0, CPU, None, None)
+    readers = [plain_batches(store, recipe, index) for index in (0, 1)]
+    train(learner, scheduled(recipe.stages[0], 0, readers), history.__setitem__, ignore)
+    assert {"narrated/contrastive", "narrated/sorting", "narrated/grad_norm"} <= set(history[1])
+    assert not any(name.startswith("captioned") for name in history[1])
+    assert history[1]["lr/rest_decay"] == pytest.approx(1e-2)
+    assert history[2]["lr/rest_decay"] == pytest.approx(0.5e-2)  # cosine, half way
+    assert 0 <= history[2]["wait_share"] <= 1
+    assert history[2]["clips_per_s"] > 0

@@ -1,0 +1,57 @@
+"""A recipe small enough for a test, and its batches without Ray."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+import torch
+
+from ingest.stores.ledger import Ledger
+from ingest.stores.order import Order, row_groups
+from ingest.stores.shards import parts_of
+from ingest.stores.windows import read_window
+from trainers.batch import Batch
+from trainers.data import Prepare
+from trainers.reading import steps_of, to_batch
+from trainers.recipe import (
+    Launch,
+    Model,
+    Optimizer,
+    Pixels,
+    SortingHead,
+    Stage,
+    Stream,
+    TextTower,
+    Training,
+    VideoTower,
+)
+
+MODEL = Model(
+    embedding=16,
+    video=VideoTower(image_size=16, patch_size=8, width=16, layers=1, heads=2),
+    text=TextTower(context=24, width=16, layers=2, heads=2),
+    sorting=SortingHead(heads=2, depth=1),
+)
+NARRATED = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 2.0}, 4, 0.5, rows_per_unit=2)
+CAPTIONED = replace(NARRATED, name="captioned", text="captions", objectives={"contrastive": 1.0})
+
+
+def training(steps: int, **launch: int) -> Training:
+    """One stage of narrated and captioned batches in turn, with fast rates."""
+    optimizer = Optimizer(lr_new=1e-2, lr_rest=1e-2, schedule="cosine")
+    stage = Stage("tiny", (NARRATED, CAPTIONED), steps, optimizer, frozen_text_blocks=1)
+    return Training(MODEL, Pixels(short_side=16, crop=16), (stage,), launch=Launch(log_every=1, **launch))
+
+
+def plain_batches(store: str, recipe: Training, index: int, first_step: int = 0) -> Iterator[Batch]:
+    """The batches of one stream of the first stage, read in this process from the plan."""
+    stage = recipe.stages[0]
+    stream = stage.streams[index]
+    order = Order(row_groups(parts_of(Ledger(store, stream.name).committed().values())), recipe.seed)
+    prepare = Prepare(stream, recipe.model, recipe.pixels, recipe.seed)
+    first = steps_of(stage, index, 0, first_step) * stream.batch_size
+    total = steps_of(stage, index, 0, stage.steps) * stream.batch_size
+    rows = pa.concat_tables(read_window(store, stream.name, w) for w in order.windows(first, total - first))
+    for start in range(0, rows.num_rows, stream.batch_size):
+        columns = prepare(rows.slice(start, stream.batch_size))
+        yield to_batch({name: torch.from_numpy(values.copy()) for name, values in columns.items()})

@@ -1,0 +1,49 @@
+"""What a training step reads: one batch of clips, as tensors."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Int, Int64, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of clips; every field's first axis counts them."""
+
+    frames: UInt8[Tensor, "b t h w 3"]
+    """RGB as stored; cropped and normalised on the training device."""
+    tokens: Int64[Tensor, "b k context"]
+    """K texts per clip, start and end token included, zero padded. `trim_padding` may have shortened them."""
+    keep: Int64[Tensor, "b n"]
+    """Patch positions kept in every frame of a clip, in the order their tokens take (TVTSv2, section 4)."""
+    crop: Int64[Tensor, "b 2"]
+    """Top and left offset of the crop in the resized frame, in pixels."""
+    valid: Bool[Tensor, " b"]
+    """False: the row could not be read; it keeps its place and takes no part in any loss."""
+    position: Int64[Tensor, " b"]
+    """Number of the row in the stream's plan."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on a device (asynchronously from pinned memory)."""
+        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+
+
+def trim_padding(tokens: Int[Tensor, "*texts context"], multiple: int = 4) -> Int[Tensor, "*texts shorter"]:
+    """Drop the columns that are padding in every text, down to a multiple of a few.
+
+    Exact: the text tower is causal and reads the end token, so padding behind it is never seen (TVTSv2,
+    section 5). Call it in the data workers: on CUDA the length would have to be waited for.
+    """
+    longest = int(tokens.flatten(0, -2).argmax(dim=-1).max()) + 1
+    return tokens[..., : -(-longest // multiple) * multiple]
+
+
+def num_kept(num_patches: int, mask_ratio: float) -> int:
+    """Patches kept per frame, rounded down in double precision as published: 256 at 0.7 gives 76."""
+    return int(num_patches * (1 - mask_ratio))
+
+
+def draw_keep(num_patches: int, mask_ratio: float, generator: torch.Generator) -> Int64[Tensor, " n"]:
+    """Kept patch positions of one clip: the start of a random permutation, not sorted (TVTSv2, section 4)."""
+    return torch.randperm(num_patches, generator=generator)[: num_kept(num_patches, mask_ratio)]

@@ -1,0 +1,39 @@
+"""Rows of clips -> batches: what is read of a clip, and the stage of the data workers that prepares it.
+
+This file is light on purpose: the settings are unpickled in every process that a dataset passes through, and
+importing torch into each would cost seconds per run. The work is in `trainers.rows`, loaded where it is done.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from trainers.recipe import Model, Pixels, Stream
+
+COLUMNS = ("uid", "captions", "transcripts", "frames")
+"""Columns of a clip that training reads, beside position, epoch and valid."""
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """A block of clip rows -> the columns of `Batch` as arrays. An unreadable row gets valid=False."""
+
+    stream: Stream
+    model: Model
+    pixels: Pixels
+    seed: int
+    training: bool = True
+    """False: the middle frame of each slice, the central crop, all patches, the first caption."""
+
+    def __call__(self, rows: pa.Table) -> dict[str, NDArray[Any]]:
+        """`rows`: COLUMNS, position and epoch (int64), valid (bool). ValueError for texts that do not fit."""
+        from trainers.rows import Rows
+
+        return Rows(self)(rows)
+
+
+def cut_pixels(pixels: Pixels) -> Pixels:
+    """What is left to do on the training device: frames come cut, so nothing is resized there."""
+    return replace(pixels, short_side=pixels.crop)

@@ -1,0 +1,1 @@
+"""Towers, heads, tokenizers and weights; they know nothing of objectives or training."""

@@ -1,0 +1,41 @@
+"""The text tower: CLIP's, unchanged (TVTSv2, section 5)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from trainers.models.layers import Norm, TransformerBlock
+from trainers.recipe import Activation, TextTower
+
+
+class TextTransformer(nn.Module):
+    """Token ids -> embeddings in the shared space, read at the end token."""
+
+    def __init__(self, config: TextTower, embedding: int, norm: Norm, activation: Activation) -> None:
+        super().__init__()
+        width = config.width
+        hidden = int(width * config.mlp_ratio)
+        self.token_embedding = nn.Embedding(config.vocabulary, width)
+        self.positional_embedding = nn.Parameter(torch.empty(config.context, width))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, config.heads, hidden, activation, norm, causal=True)
+            for _ in range(config.layers)
+        )
+        self.ln_final = norm(width)
+        self.projection = nn.Parameter(torch.empty(width, embedding))
+
+    def forward(self, tokens: Int[Tensor, "n c"]) -> Float[Tensor, "n d"]:
+        """`tokens` may be shorter than the context. The end token is the largest id of its row."""
+        x = self.embed(tokens)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        last = self.blocks[-1]
+        assert isinstance(last, TransformerBlock)
+        end = last.at(x, tokens.argmax(dim=-1, keepdim=True))[:, 0]
+        out: Tensor = self.ln_final(end) @ self.projection
+        return out
+
+    def embed(self, tokens: Int[Tensor, "n c"]) -> Float[Tensor, "n c width"]:
+        """Ids and their places, before the first block."""
+        embedded: Tensor = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+        return embedded

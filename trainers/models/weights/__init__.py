@@ -1,0 +1,1 @@
+"""Public checkpoints onto our parameters: one origin a file."""

@@ -1,0 +1,83 @@
+"""Renaming the entries of a checkpoint: strict, in both directions."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from infra.errors import UserError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`theirs` and `ours` are names in which {i} stands for a block's number; a trailing {*} for any rest."""
+
+    theirs: str
+    ours: str
+
+
+def to_ours(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, str]:
+    """{their name: our name}; names that no rule knows are left out."""
+    return _rename(names, [(rule.theirs, rule.ours) for rule in rules])
+
+
+def to_theirs(names: Iterable[str], rules: Sequence[Rule]) -> dict[str, str]:
+    """{our name: their name}; names that no rule knows are left out."""
+    return _rename(names, [(rule.ours, rule.theirs) for rule in rules])
+
+
+def _rename(names: Iterable[str], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    compiled = [(_pattern(source), _template(target)) for source, target in pairs]
+    renamed = {}
+    for name in names:
+        for pattern, template in compiled:
+            if match := pattern.fullmatch(name):
+                renamed[name] = match.expand(template)
+                break
+    return renamed
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    escaped = re.escape(name)
+    return re.compile(escaped.replace(r"\{i\}", r"(?P<i>\d+)").replace(r"\{\*\}", r"(?P<rest>.+)"))
+
+
+def _template(name: str) -> str:
+    return name.replace("{i}", r"\g<i>").replace("{*}", r"\g<rest>")
+
+
+def copy_in(
+    ours: Mapping[str, Tensor], entries: Mapping[str, Tensor], rules: Sequence[Rule], what: str
+) -> None:
+    """Copy entries under their names onto our tensors of the same meaning; UserError unless they fit exactly."""
+    names = to_theirs(ours, rules)
+    check(entries, {names[name]: value for name, value in ours.items()}, what)
+    with torch.no_grad():
+        for name, value in ours.items():
+            value.copy_(entries[names[name]])
+
+
+def export_as(ours: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:
+    """Our tensors under their names."""
+    names = to_theirs(ours, rules)
+    return {names[name]: value.detach() for name, value in ours.items()}
+
+
+def check(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    """Raise UserError naming every missing, extra and misshapen entry."""
+    missing = sorted(expected.keys() - found.keys())
+    extra = sorted(found.keys() - expected.keys())
+    misshapen = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(found.keys() & expected.keys())
+        if found[name].shape != expected[name].shape
+    ]
+    faults = [
+        f"{kind}: {', '.join(names)}"
+        for kind, names in (("missing", missing), ("extra", extra), ("misshapen", misshapen))
+        if names
+    ]
+    if faults:
+        raise UserError(f"{what} does not fit this model; " + "; ".join(faults))

@@ -1,0 +1,143 @@
+"""AdamW in its published form, the parameter groups, and the rate at a step (TVTSv2, section 8)."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.recipe import Optimizer
+
+_NEW = re.compile(r"^video\.blocks\.\d+\.(timeattn|ln_3)\.|^sorting\.")
+_UNDECAYED = re.compile(r"bias|ln_|norm")
+
+
+def is_new(name: str) -> bool:
+    """True for what CLIP's weights do not cover. The temporal table is in the slow group, as published."""
+    return _NEW.search(name) is not None
+
+
+def is_decayed(name: str) -> bool:
+    """Everything but biases and norms, by name: tables and projections are decayed."""
+    return _UNDECAYED.search(name) is None
+
+
+def build_optimizer(
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    config: Optimizer,
+    new: Callable[[str], bool] = is_new,
+) -> torch.optim.Optimizer:
+    """Four groups, (new or rest) x (decayed or not), of the parameters that are trained.
+
+    Each group carries its name and `base_lr`; `set_rates` scales it.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for name, parameter in parameters:
+        if parameter.requires_grad:
+            label = ("new" if new(name) else "rest") + ("_decay" if is_decayed(name) else "_nodecay")
+            groups.setdefault(label, _group(label, config))["params"].append(parameter)
+    ordered = [groups[label] for label in sorted(groups)]
+    settings: dict[str, Any] = {"betas": config.betas, "eps": config.eps}
+    optimizer: torch.optim.Optimizer
+    if config.form == "published":
+        optimizer = PublishedAdamW(ordered, **settings)
+    else:
+        optimizer = torch.optim.AdamW(ordered, fused=True, **settings)
+    if config.unused == "step":
+        optimizer.register_step_pre_hook(zero_missing_gradients)
+    return optimizer
+
+
+def _group(label: str, config: Optimizer) -> dict[str, Any]:
+    rate = config.lr_new if label.startswith("new") else config.lr_rest
+    decay = config.weight_decay if label.endswith("_decay") else 0.0
+    return {"name": label, "params": [], "lr": rate, "base_lr": rate, "weight_decay": decay}
+
+
+def zero_missing_gradients(optimizer: torch.optim.Optimizer, args: Any = (), kwargs: Any = None) -> None:
+    """Give a zero gradient to parameters that have stepped before and have none now.
+
+    This is what zeroing instead of dropping gradients did in the reference: a parameter unused in a step
+    still moves by its moments and decays; one that was never used does not.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is None and optimizer.state.get(parameter):
+                parameter.grad = torch.zeros_like(parameter)
+
+
+class PublishedAdamW(torch.optim.Optimizer):
+    """AdamW of transformers 4.10.2: eps on the uncorrected second moment's root, decay after the step."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            used = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if used:
+                self._step_group(group, used)
+        return loss
+
+    def _step_group(self, group: dict[str, Any], used: list[Tensor]) -> None:
+        first_decay, second_decay = group["betas"]
+        grads = [parameter.grad for parameter in used if parameter.grad is not None]
+        states = [self._state_of(parameter) for parameter in used]
+        first = [state["exp_avg"] for state in states]
+        second = [state["exp_avg_sq"] for state in states]
+        torch._foreach_lerp_(first, grads, 1 - first_decay)
+        torch._foreach_mul_(second, second_decay)
+        torch._foreach_addcmul_(second, grads, grads, 1 - second_decay)
+        rates = []
+        for state in states:
+            state["step"] += 1
+            taken = float(state["step"])
+            rates.append(-group["lr"] * math.sqrt(1 - second_decay**taken) / (1 - first_decay**taken))
+        roots = torch._foreach_sqrt(second)
+        torch._foreach_add_(roots, group["eps"])
+        torch._foreach_addcdiv_(used, first, roots, rates)
+        if group["weight_decay"]:
+            torch._foreach_mul_(used, 1 - group["lr"] * group["weight_decay"])
+
+    def _state_of(self, parameter: Tensor) -> dict[str, Any]:
+        state: dict[str, Any] = self.state[parameter]
+        if not state:
+            state["step"] = torch.tensor(0.0)  # a tensor, as torch's own
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        return state
+
+
+def rate_factor(step: int, steps: int, config: Optimizer) -> float:
+    """What multiplies every rate in step number `step` (from 0) of `steps`: warm-up, then the schedule."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    if config.schedule == "cosine":
+        through = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+        return (1 + math.cos(math.pi * through)) / 2
+    if config.schedule == "epoch_drops":
+        finished = step // config.steps_per_epoch
+        return float(0.1 ** sum(finished >= epoch for epoch in config.drop_epochs))
+    return 1.0
+
+
+def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, config: Optimizer) -> None:
+    """Set the rates of the coming step."""
+    factor = rate_factor(step, steps, config)
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor

@@ -1,0 +1,195 @@
+"""What decides the weights, given the shards: model, stages, optimiser, seed. Complete, typed data."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Flavour = Literal["b", "h"]
+Activation = Literal["quick_gelu", "gelu"]
+
+
+@dataclass(frozen=True)
+class VideoTower:
+    """ViT with a temporal attention module per block and one class token per clip (TVTSv2, section 3)."""
+
+    image_size: int = 224
+    """Side of the input frames in pixels."""
+    patch_size: int = 32
+    """Side of a patch in pixels."""
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    mlp_ratio: float = 4.0
+    max_frames: int = 12
+    """Rows of the temporal table."""
+    temporal_start_std: float | None = None
+    """Standard deviation of the fresh temporal table; None: the published width**-0.5. A model that starts
+    from scratch needs rows as long as its fresh patch embedding's, or sorting stays at chance."""
+    temporal_start: Literal["as_published", "from_spatial"] = "as_published"
+    """Start of the temporal attention: "as_published", q, k, v zero and an output projection of ones (q and k
+    then never train, section 3.4); "from_spatial", the spatial q, k, v and an output projection of zeros."""
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """CLIP's text tower (TVTSv2, section 5)."""
+
+    vocabulary: int = 49408
+    context: int = 77
+    """Token ids per text, start and end token included."""
+    width: int = 512
+    layers: int = 12
+    heads: int = 8
+    mlp_ratio: float = 4.0
+
+
+@dataclass(frozen=True)
+class SortingHead:
+    """Joint transformer that orders a clip's transcripts (TVTSv2, 6); its width is the embedding's."""
+
+    transcripts: int = 4
+    """K, the positions a transcript can have."""
+    depth: int = 2
+    heads: int = 8
+    mlp_ratio: float = 4.0
+    activation: Activation = "gelu"
+    layer_norm_eps: float = 1e-6
+
+
+@dataclass(frozen=True)
+class Model:
+    """The two towers and the sorting head. `flavour` "b": OpenAI CLIP's blocks; "h": OpenCLIP ViT-H's."""
+
+    flavour: Flavour = "b"
+    embedding: int = 512
+    """D, the width of the shared embedding."""
+    activation: Activation | None = None
+    """Of both towers; None: the flavour's, x * sigmoid(1.702 x) for "b" and exact GELU for "h"."""
+    layer_norm_eps: float = 1e-5
+    """Of both towers."""
+    video: VideoTower = field(default_factory=VideoTower)
+    text: TextTower = field(default_factory=TextTower)
+    sorting: SortingHead = field(default_factory=SortingHead)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """From stored frames to the tower's input, on the training device."""
+
+    short_side: int = 268
+    """Short side after resizing (nearest neighbour); frames stored at this side are not resized."""
+    crop: int = 224
+    """Side of the random (training) or central (evaluation) crop."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """ImageNet's constants, as published for all sizes."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One named stream of a stage: which clips, how many a step, which texts, which objectives."""
+
+    name: str
+    """Stream of the store, e.g. "narrated"."""
+    batch_size: int
+    """Clips per global batch; does not depend on the number of workers."""
+    text: Literal["transcripts", "captions"]
+    """The texts of a clip that the objectives use."""
+    objectives: dict[str, float]
+    """Objective names and their weights in the sum."""
+    frames: int = 12
+    """Frames per clip, one drawn from each of as many equal slices (TVTSv2, 10.1); 1 for still images."""
+    mask_ratio: float = 0.0
+    """Share of the patch positions dropped, the same in all frames of a clip (TVTSv2, section 4)."""
+    rows_per_unit: int = 4
+    """u: rows per unit; a global batch is batch_size / u units, a multiple of every allowed worker count."""
+
+
+@dataclass(frozen=True)
+class Alternate:
+    """Streams take turns, each with its own optimiser step (TVTSv2, section 9)."""
+
+    def __call__(self, step: int, num_streams: int) -> int:
+        """Index of the stream of this step (steps count from 0)."""
+        return step % num_streams
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW with the parameter groups of TVTSv2, section 8."""
+
+    lr_new: float = 1e-4
+    """Rate of fresh parameters (temporal modules, their norms, the sorting head)."""
+    lr_rest: float = 1e-7
+    """Rate of parameters that came with the start weights."""
+    weight_decay: float = 0.05
+    """Decay of everything but biases and norms."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-6
+    form: Literal["published", "torch"] = "published"
+    """ "published": transformers 4.10.2's (eps on the uncorrected root, decay after the step);
+    "torch": torch.optim.AdamW."""
+    unused: Literal["step", "skip"] = "step"
+    """Parameters without a gradient in a step: "step" with a zero gradient as published, or "skip" them."""
+    warmup_steps: int = 0
+    schedule: Literal["constant", "cosine", "epoch_drops"] = "constant"
+    """"epoch_drops": rates times 0.1 after each epoch of `drop_epochs`."""
+    drop_epochs: tuple[int, ...] = (6, 8)
+    steps_per_epoch: int = 0
+    """Steps that make one epoch for `epoch_drops`; 0 for the other schedules."""
+    max_grad_norm: float | None = None
+    """Gradient clipping; None as published."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training with fixed streams, schedule, freezing and optimiser."""
+
+    name: str
+    streams: tuple[Stream, ...]
+    steps: int
+    """Optimiser steps."""
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Alternate = field(default_factory=Alternate)
+    freeze: tuple[str, ...] = ()
+    """Shell patterns of parameter names, e.g. "text.blocks.[0-8].*"; one that matches nothing is an error."""
+    frozen_text_blocks: int = 0
+    """Lower text blocks kept as they are (the depth that the search varies)."""
+    temperature: float = 0.05
+    """Fixed temperature of the contrastive loss."""
+    gather: Literal["published", "summed"] = "published"
+    """Gradient of the gathered contrastive loss: 1/W of the written one's, or summed over ranks."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the loop is run; does not change what it computes."""
+
+    workers: int = 1
+    """Training workers; the units of every global batch must divide by it."""
+    use_gpu: bool | None = None
+    """None: where the cluster has GPUs."""
+    threads: int = 0
+    """CPU threads per worker; 0 divides the machine's cores by the workers on it."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Compute precision of the towers; losses and norms stay in fp32."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints kept."""
+    max_failures: int = 3
+    """Restarts from the last checkpoint before a run is given up."""
+    log_every: int = 10
+    """Steps between logged metrics."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Model, stages and seed: with the shards they decide the weights."""
+
+    model: Model
+    pixels: Pixels
+    stages: tuple[Stage, ...]
+    seed: int = 0
+    init: str | None = None
+    """Start weights: a file or URI of safetensors in our layout; None: fresh."""
+    launch: Launch = field(default_factory=Launch)

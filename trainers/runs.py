@@ -1,0 +1,105 @@
+"""The folder of one training run: which of its checkpoints are committed, by Ray Train's own book.
+
+Train writes a checkpoint folder first and enters it into `checkpoint_manager_snapshot.json` afterwards. After a
+kill the newest folder may lack its entry; whoever went by the folders would skip rows that the restored weights
+never saw.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.errors import UserError
+from infra.objects import MissingError, join, list_files, local_path, read_bytes, remove
+from trainers.checkpoint import load_lineage, load_training
+from trainers.recipe import Training
+
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A checkpoint that Train would restore."""
+
+    uri: str
+    step: int
+    metrics: dict[str, float]
+    """What was logged last before it."""
+
+
+def absolute(uri: str) -> str:
+    """The same place whatever the working folder: workers run in another, where relative paths fail."""
+    path = local_path(uri)
+    return str(path) if path else uri
+
+
+def checkpoint_name(step: int) -> str:
+    """Folder of the checkpoint after this many steps."""
+    return f"checkpoint_{step:08d}"
+
+
+def checkpoint_step(uri: str) -> int:
+    """Steps done at a checkpoint, by its folder's name."""
+    return int(uri.rstrip("/").rpartition("_")[2])
+
+
+def latest_committed(folder: str) -> Committed | None:
+    """The checkpoint that Train restores for this run; None before the first."""
+    book = _book(folder)
+    entry = book.get("latest_checkpoint_result") if book else None
+    if entry is None:
+        return None
+    metrics = dict(entry["metrics"])
+    return Committed(join(folder, entry["checkpoint_dir_name"]), int(metrics.pop("step")), metrics)
+
+
+def remove_uncommitted(folder: str) -> list[str]:
+    """Remove checkpoint folders that never were committed; returns their names."""
+    book = _book(folder) or {}
+    committed = {entry["checkpoint_dir_name"] for entry in book.get("checkpoint_results", ())}
+    found = {name for uri in list_files(folder) if (name := _top(folder, uri)).startswith("checkpoint_0")}
+    for name in sorted(found - committed):
+        remove(join(folder, name))
+    return sorted(found - committed)
+
+
+def check_same_training(
+    committed: Committed, training: Training, stage_index: int, lineage: Mapping[str, str]
+) -> None:
+    """UserError if a run's checkpoint belongs to another recipe or to other shards than are given now."""
+    before = load_training(committed.uri)
+    ours, theirs = (_decisive(each, stage_index) for each in (training, before))
+    changed = [name for name in ours if ours[name] != theirs.get(name)]
+    shards = load_lineage(committed.uri)
+    changed += [name for name in lineage if name.startswith("ledger/") and shards.get(name) != lineage[name]]
+    if changed:
+        raise UserError(
+            f"{committed.uri} was trained with other settings ({', '.join(sorted(changed))} differ); "
+            "choose another output, or remove that run's folder"
+        )
+
+
+def _decisive(training: Training, stage_index: int) -> dict[str, object]:
+    """What decides the weights at the end of a stage; how the loop is launched and later stages do not."""
+    plain = json.loads(json.dumps(dataclasses.asdict(training)))
+    return {
+        **{name: plain[name] for name in ("model", "pixels", "seed", "init")},
+        **{f"stages[{index}]": stage for index, stage in enumerate(plain["stages"][: stage_index + 1])},
+    }
+
+
+def _book(folder: str) -> dict[str, Any] | None:
+    uri = join(folder, SNAPSHOT)
+    try:
+        found: dict[str, Any] = json.loads(read_bytes(uri))
+    except MissingError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{uri}: damaged ({error}); remove this run's folder to train it again") from error
+    return found
+
+
+def _top(folder: str, uri: str) -> str:
+    return uri.removeprefix(folder.rstrip("/")).strip("/").split("/", 1)[0]
