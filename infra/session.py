@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ _QUIET_ENV = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_ERROR_LINE = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception))(?:\(\w+\))?: (.+)$", re.MULTILINE)
+_FOR_USERS = ("UserError", "StorageError", "MissingError", "ValueError")
 _SMALL_MEMORY = 16 * 2**30
 _SMALL_STORE = 768 * 2**20
 _CONNECT_TIMEOUT_S = 5.0
@@ -46,7 +49,7 @@ class CpuPlan:
     worker: float
     """One training worker."""
     reader: float
-    """One reading, decoding or embedding actor."""
+    """One reading or decoding task, or one embedding actor."""
     readers: int
     """Such actors that fit at a time."""
     threads: int
@@ -87,10 +90,24 @@ def plan_cpus(
             f"{workers} training workers leave no CPU to read data: they need {workers + 1} CPUs or more "
             f"and there are {total:g}; lower launch.workers"
         )
-    scarce = free - 1 < streams
+    # Ray Data gives each stream its part of what is free, and a task whose share exceeds that part's remainder
+    # waits until nothing else of its stream runs: with whole CPUs on a small machine one task at a time.
+    scarce = free - 1 < 2 * streams
     readers = max(1, math.floor(free - 1))
     threads = max(1, (cores or machine_cores()) // max(1, workers))
-    return CpuPlan(driver, worker, 0.5 if scarce else 1.0, readers, threads)
+    return CpuPlan(driver, worker, 0.25 if scarce else 1.0, readers, threads)
+
+
+def sentence_in(traceback: str) -> str:
+    """What went wrong, from the text of an error that crossed processes: the last sentence meant for users, else the
+    last error's own line."""
+    found = _ERROR_LINE.findall(traceback)
+    meant = [text for kind, text in found if kind in _FOR_USERS]
+    ours = [
+        f"{kind}: {text}" for kind, text in found if not kind.startswith(("Ray", "UserCode", "WorkerGroup"))
+    ]
+    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
+    return next(iter([*meant[::-1], *ours[::-1], *lines[::-1]]), "unknown")
 
 
 def machine_cores() -> int:

@@ -160,7 +160,10 @@ class MetricStream:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._queue: queue.SimpleQueue[tuple[int, int, Mapping[str, float]]] = queue.SimpleQueue()
-        self._closing = threading.Event()
+        self._wanted = threading.Event()  # set: send now, do not wait for the two seconds to pass
+        self._closing = False
+        self._tried = threading.Condition()
+        self._rounds = 0
         self._warned = False
         # A daemon: at a hard stop of the process nothing waits for a slow server.
         self._thread = threading.Thread(target=self._work, name="metrics", daemon=True)
@@ -170,19 +173,34 @@ class MetricStream:
         """Take metrics of one step; returns at once."""
         self._queue.put((step, _now_ms(), dict(metrics)))
 
+    def flush(self) -> None:
+        """Send what was taken so far and wait for it, so that a checkpoint's metrics are as safe as itself."""
+        with self._tried:
+            wanted = self._rounds + 2  # a round that has begun may have missed the last entries
+            self._wanted.set()
+            while self._rounds < wanted and self._thread.is_alive():
+                self._tried.wait(0.1)
+                self._wanted.set()
+
     def close(self) -> None:
         """Send what is left and wait for it."""
-        self._closing.set()
+        self._closing = True
+        self._wanted.set()
         self._thread.join()
 
     def _work(self) -> None:
         waiting: list[tuple[int, int, Mapping[str, float]]] = []
         while True:
-            closing = self._closing.wait(_FLUSH_EVERY_S)
+            self._wanted.wait(_FLUSH_EVERY_S)
+            self._wanted.clear()
+            closing = self._closing
             while not self._queue.empty():
                 waiting.append(self._queue.get())
             if waiting and self._delivered(waiting):
                 waiting = []
+            with self._tried:
+                self._rounds += 1
+                self._tried.notify_all()
             if closing:
                 if waiting:
                     _log.warning("%s: %d metrics were lost", _without_password(self._run.uri), len(waiting))

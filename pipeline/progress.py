@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from rich.console import Console
@@ -34,7 +35,7 @@ def progress(
         with _Live(title, unit, total, done, console) as live:
             yield live
     else:
-        lines = _Lines(title, unit, total, done, console.print)
+        lines = _Lines(title, unit, total, done, partial(console.print, soft_wrap=True, highlight=False))
         yield lines
         lines.finish()
 

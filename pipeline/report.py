@@ -56,6 +56,7 @@ def _environment() -> jinja2.Environment:
         "chart_height": charts.HEIGHT,
         "label_heights": charts.label_heights,
         "margin": report_views.margin,
+        "max_rejects": report_views.MAX_REJECTS,
         "path": charts.path,
         "band_path": charts.band_path,
     }

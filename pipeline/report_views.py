@@ -15,6 +15,7 @@ from pipeline.scores import Example, Group, Metric, chance, groups, show
 
 THUMBNAIL = 112  # short side in pixels; frames stored smaller go in as they are
 STRIP_FRAMES = 12
+MAX_REJECTS = 60  # rows of the page; a large archive sets aside more than a page can hold
 HIT_FRAMES = 4
 
 

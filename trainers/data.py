@@ -4,7 +4,10 @@ This file is light on purpose: the settings are unpickled in every process that 
 importing torch into each would cost seconds per run. The work is in `trainers.rows`, loaded where it is done.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import pyarrow as pa
@@ -29,9 +32,19 @@ class Prepare:
 
     def __call__(self, rows: pa.Table) -> dict[str, NDArray[Any]]:
         """`rows`: COLUMNS, position and epoch (int64), valid (bool). ValueError for texts that do not fit."""
-        from trainers.rows import Rows
+        columns: dict[str, NDArray[Any]] = _rows_module().Rows(self)(rows)
+        return columns
 
-        return Rows(self)(rows)
+
+@cache
+def _rows_module() -> Any:
+    """`trainers.rows`, imported by a thread of its own.
+
+    Ray interrupts a worker's main thread when it cancels a task, and a torch whose import was interrupted fails to
+    import for the rest of the process, which would spoil the worker for the run that is started again.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(import_module, "trainers.rows").result()
 
 
 def cut_pixels(pixels: Pixels) -> Pixels:

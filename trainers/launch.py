@@ -13,19 +13,19 @@ from typing import Any, Protocol, runtime_checkable
 import ray.data
 import ray.train
 import torch
-from ray.data import Dataset, ExecutionOptions
+from ray.data import Dataset, ExecutionOptions, TaskPoolStrategy
 from ray.train import Checkpoint, CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
-from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from infra.errors import UserError
 from infra.objects import arrow_filesystem, join
-from infra.session import CpuPlan, Session, quiet_data
+from infra.session import CpuPlan, Session, quiet_data, sentence_in
 from infra.tracking import Run
 from trainers import checkpoint
 from trainers.data import Prepare
 from trainers.loop import Learner, build_learner, scheduled, train
-from trainers.reading import BATCHES_AHEAD, Columns, Reader, steps_of
+from trainers.reading import Columns, Reader, steps_of
 from trainers.recipe import Stage, Stream, Training
 from trainers.runs import (
     Committed,
@@ -149,7 +149,7 @@ class _Remaining:
     job: Job
     index: int
     rows: ClipStream
-    reader_cpus: float
+    resources: CpuPlan
 
     def __call__(self) -> Dataset:
         job, stage = self.job, self.job.stage
@@ -166,7 +166,14 @@ class _Remaining:
             unit_rows=stream.rows_per_unit,
         )
         prepare = Prepare(stream, job.training.model, job.training.pixels, job.training.seed)
-        return rows.map_batches(prepare, batch_size=None, batch_format="pyarrow", num_cpus=self.reader_cpus)
+        return rows.map_batches(
+            prepare,
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=self.resources.reader,
+            # Each of these tasks has a process: as many as Ray would start by their shares is too many.
+            compute=TaskPoolStrategy(size=max(1, self.resources.readers // len(stage.streams))),
+        )
 
 
 def _trainer(
@@ -181,7 +188,7 @@ def _trainer(
         _work,
         train_loop_config={"job": job},
         datasets={
-            stream.name: _Remaining(job, index, streams[stream.name], resources.reader)
+            stream.name: _Remaining(job, index, streams[stream.name], resources)
             for index, stream in enumerate(job.stage.streams)
         },
         # Locality would decide which worker gets which unit; they take turns instead.
@@ -221,6 +228,8 @@ def _work(config: Mapping[str, Any]) -> None:
                 metrics.log(step, {"step": step, **values})
 
         def save(step: int, values: Mapping[str, float]) -> None:
+            if metrics:
+                metrics.flush()
             _save(job, learner, values, first)
 
         train(learner, scheduled(job.stage, step, [iter(reader) for reader in readers]), log, save)
@@ -231,7 +240,7 @@ def _open_stream(stream: Stream) -> Iterable[Columns]:
     rows = stream.batch_size // ray.train.get_context().get_world_size()
     shard = ray.train.get_dataset_shard(stream.name)
     batches: Iterable[Columns] = shard.iter_torch_batches(
-        batch_size=rows, prefetch_batches=BATCHES_AHEAD, device="cpu", drop_last=True
+        batch_size=rows, prefetch_batches=1, device="cpu", drop_last=True
     )
     return batches
 
@@ -295,8 +304,9 @@ def _check_tracking(run: Run, session: Session) -> None:
 
 
 def _what_failed(error: TrainingFailedError, job: Job, kept: Committed | None) -> str:
-    reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "unknown").strip()
+    failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else [error]
+    reason = sentence_in("\n".join(str(failure) for failure in failures)).rstrip(".")
     have = (
         f"kept: {kept.uri} (step {kept.step} of {job.stage.steps})" if kept else "no checkpoint was reached"
     )
-    return f"training {job.folder} failed: {reason.removeprefix('infra.errors.UserError: ')}; {have}"
+    return f"training {job.folder} failed: {reason}; {have}"

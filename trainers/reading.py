@@ -12,7 +12,7 @@ from infra.errors import UserError
 from trainers.batch import Batch, trim_padding
 from trainers.recipe import Stage
 
-BATCHES_AHEAD = 2  # per stream and worker, beside what Ray Data holds back by its own limits
+BATCHES_AHEAD = 2  # per stream and worker, beside the one that Ray Data prefetches
 
 Columns = Mapping[str, Tensor]
 """A batch as `Prepare` made it, in host memory."""

@@ -14,7 +14,7 @@ from ray import tune
 
 from infra.errors import UserError
 from infra.objects import arrow_filesystem, exists, join, read_bytes, remove, write_bytes
-from infra.session import CpuPlan, Session, plan_cpus
+from infra.session import CpuPlan, Session, plan_cpus, sentence_in
 from infra.tracking import Run
 from trainers.launch import ClipStream, train_stage
 from trainers.recipe import Training
@@ -112,9 +112,10 @@ def _name(depth: int, seed: int) -> str:
 
 
 def _fit(shared: _Shared, trials: Sequence[tuple[int, int]]) -> list[str]:
-    """Run these trials; returns the last line of each error."""
+    """Run these trials; returns what each failed one says."""
     # Tune's own loggers write tables nobody reads here, and cost a second of imports per trial.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its tables are printed even when asked for silence
     book = join(shared.folder, "tune")
     remove(book)  # what an earlier session of Tune left; our own objects say which trials are finished
     filesystem, path = arrow_filesystem(book)
@@ -135,7 +136,7 @@ def _fit(shared: _Shared, trials: Sequence[tuple[int, int]]) -> list[str]:
         ),
     )
     found = tuner.fit()
-    return [str(error).strip().splitlines()[-1] for error in found.errors]
+    return [sentence_in(str(error)) for error in found.errors]
 
 
 def _run_trial(config: Mapping[str, Any], shared: _Shared) -> None:
@@ -171,7 +172,7 @@ def _read(shared: _Shared, depth: int, seed: int) -> Trial:
 def _check_all_finished(shared: _Shared, trials: Sequence[tuple[int, int]], errors: Sequence[str]) -> None:
     missing = [_name(*trial) for trial in trials if not exists(shared.result_uri(*trial))]
     if missing:
-        reason = errors[0].removeprefix("infra.errors.UserError: ") if errors else "they were stopped"
+        reason = errors[0] if errors else "they were stopped"
         finished = len(trials) - len(missing)
         raise UserError(
             f"trials {', '.join(missing)} of the search did not finish: {reason}; "

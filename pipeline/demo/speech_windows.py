@@ -48,6 +48,10 @@ class Window:
 
     samples: NDArray[np.float32]
     sentences: tuple[Sentence, ...]
+    recorded_s: float
+    """Where the recording ends and padding begins."""
+    blank: bool = False
+    """Whether the padding is the spectrogram's, as `whisper.transcribe` pads, not silence in the sound."""
 
     @property
     def duration_s(self) -> float:
@@ -56,12 +60,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What windows are drawn: length, most sentences, shares of those cut, silent, or after others."""
+    """What windows are drawn: length, most sentences, and the shares of special ones (see `Window`)."""
 
     duration_s: float
     max_sentences: int
     cut_share: float = 0.05
     silent_share: float = 0.03
+    blank_share: float = 0.4
     prompt_share: float = 0.0
 
 
@@ -82,7 +87,7 @@ def draw_window(rng: np.random.Generator, phrases: Sequence[Phrase], lesson: Les
     """Sentences by one narrator or several, from a random start to a random end of the window."""
     samples = np.zeros(int(lesson.duration_s * SAMPLE_RATE), np.float32)
     if rng.random() < lesson.silent_share:
-        return Window(_recorded(rng, samples, len(samples)), ())
+        return Window(_recorded(rng, samples, len(samples)), (), lesson.duration_s)
     cut = rng.random() < lesson.cut_share
     placed: list[Sentence] = []
     begin_s = _lead_s(rng)
@@ -94,14 +99,18 @@ def draw_window(rng: np.random.Generator, phrases: Sequence[Phrase], lesson: Les
         _add(samples, phrase.samples, begin_s)
         placed.append(Sentence(phrase.text, begin_s, end_s))
         begin_s = end_s + _gap_s(rng)
-    ending_s = (placed[-1].end_s if placed else 0.0) + rng.uniform(0.0, 1.0)
-    return Window(_recorded(rng, samples, int(ending_s * SAMPLE_RATE)), tuple(placed))
+    recorded_s = min((placed[-1].end_s if placed else 0.0) + rng.uniform(0.0, 1.0), lesson.duration_s)
+    samples = _recorded(rng, samples, int(recorded_s * SAMPLE_RATE))
+    return Window(samples, tuple(placed), recorded_s, blank=rng.random() < lesson.blank_share)
 
 
 def mel_of(window: Window) -> Tensor:
     """Whisper's log mel spectrogram of a window, (80, frames)."""
     mel: Tensor = log_mel_spectrogram(torch.from_numpy(window.samples))
-    return mel[:, : len(window.samples) // HOP_LENGTH]
+    mel = mel[:, : len(window.samples) // HOP_LENGTH]
+    if window.blank:
+        mel[:, int(window.recorded_s * SAMPLE_RATE) // HOP_LENGTH :] = 0
+    return mel
 
 
 def tokens_of(window: Window, tokenizer: Tokenizer, offset_s: float = 0.0) -> list[int]:

@@ -5,8 +5,8 @@ from infra.errors import UserError
 
 
 def test_training_leaves_a_cpu_to_the_readers_or_is_refused() -> None:
-    assert session.plan_cpus(4, workers=1, streams=2, cores=2) == session.CpuPlan(0.0, 1.0, 1.0, 2, 2)
-    assert session.plan_cpus(4, workers=2, streams=2, cores=2).reader == 0.5
+    assert session.plan_cpus(4, workers=1, streams=2, cores=2) == session.CpuPlan(0.0, 1.0, 0.25, 2, 2)
+    assert session.plan_cpus(16, workers=1, streams=2, cores=16).reader == 1.0
     assert session.plan_cpus(16, workers=4, streams=2, cores=16).threads == 4
     with pytest.raises(
         UserError, match="4 training workers leave no CPU to read data: they need 5 CPUs or more"
@@ -37,3 +37,17 @@ def test_a_wrong_address_is_one_sentence_at_once(address: str, sentence: str) ->
 def test_a_ray_that_is_joined_already_is_kept() -> None:
     joined = session.start()
     assert (joined.num_cpus, joined.num_nodes, joined.local) == (4.0, 1, True)
+
+
+def test_the_sentence_for_users_is_found_in_an_error_that_crossed_processes() -> None:
+    crossed = """Traceback (most recent call last):
+  File "rows.py", line 7, in _texts
+ValueError: clip 1 has 3 transcripts
+
+The above exception was the direct cause of the following exception:
+
+ray.exceptions.RayTaskError(UserCodeException): UDF failed to process a data block.
+If you believe this to be transient, configure retries."""
+    assert session.sentence_in(crossed) == "clip 1 has 3 transcripts"
+    assert session.sentence_in("  File x\nRuntimeError: out of memory") == "RuntimeError: out of memory"
+    assert session.sentence_in("killed\n") == "killed"

@@ -29,7 +29,7 @@ def phrases():
 
 
 def window(duration_s, *sentences):
-    return Window(np.zeros(int(duration_s * SAMPLE_RATE), np.float32), sentences)
+    return Window(np.zeros(int(duration_s * SAMPLE_RATE), np.float32), sentences, duration_s)
 
 
 def test_two_sentences_are_said_between_their_times():
@@ -57,6 +57,15 @@ def test_drawn_windows_say_only_used_tokens_and_last_as_long_as_asked(phrases):
         drawn = draw_window(rng, phrases, lesson)
         assert mel_of(drawn).shape == (80, N_FRAMES)
         assert set(tokens_of(drawn, TOKENIZER)) <= used
+
+
+def test_a_blank_window_is_padded_with_zeros_in_the_spectrogram_others_with_silence(phrases):
+    rng = np.random.default_rng(0)
+    for blank in (0.0, 1.0):
+        drawn = draw_window(rng, phrases, Lesson(12.0, max_sentences=1, silent_share=0.0, blank_share=blank))
+        padding = mel_of(drawn)[:, int(drawn.recorded_s * 100) + 2 :]
+        assert padding.max() == padding.min()
+        assert (padding == 0).all() == bool(blank)
 
 
 def test_sentences_of_a_window_do_not_overlap_and_are_where_the_sound_is(phrases):
