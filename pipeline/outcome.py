@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from ingest.graph import StreamSummary, Summary
@@ -11,6 +12,14 @@ from pipeline.scores import chance, groups, show
 from pipeline.steps import Done
 from pipeline.timecode import show_duration
 from tune.space import Search
+
+
+LOG_WIDTH = 120  # columns where there is no terminal that says its own
+
+
+def terminal() -> Console:
+    """Standard output, wide enough for the tables also in a log."""
+    return Console() if Console().is_terminal else Console(width=LOG_WIDTH)
 
 
 def step_line(title: str, done: Done) -> str:

@@ -78,7 +78,7 @@ def working(recipe: Recipe, command: str) -> Iterator[Work]:
     )
     status = "FAILED"
     try:
-        yield Work(recipe, command, joined, tracked, Console())
+        yield Work(recipe, command, joined, tracked, outcome.terminal())
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"

@@ -1,6 +1,5 @@
 """Fixtures that several packages' tests share: an S3 server in a process of its own, a local Ray, the goldens."""
 
-import logging
 import os
 import shutil
 import socket
@@ -80,23 +79,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def ray_local(s3_server: S3Server) -> Iterator[None]:
-    """A local Ray with 4 logical CPUs, quiet, for the whole session; its workers know the S3 server's keys."""
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    import ray
-    import ray.data
+    """The local Ray that users get, for the whole session; its workers know the S3 server's keys."""
+    from infra import session
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    ray.init(
-        address="local",
-        num_cpus=4,
-        object_store_memory=500_000_000,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    session.start("local")
     yield
-    ray.shutdown()
+    session.stop()
 
 
 def _rclone() -> str:
