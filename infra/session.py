@@ -20,6 +20,7 @@ _QUIET_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what matters comes as an exception; the rest is about Ray itself
     # More processes start at once than cores: a warning about it would stand in the middle of our own lines.
     "RAY_worker_maximum_startup_concurrency": "8",
 }

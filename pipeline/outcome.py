@@ -13,7 +13,6 @@ from pipeline.steps import Done
 from pipeline.timecode import show_duration
 from tune.space import Search
 
-
 LOG_WIDTH = 120  # columns where there is no terminal that says its own
 
 

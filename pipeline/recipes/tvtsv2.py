@@ -120,7 +120,7 @@ def tvtsv2_tiny() -> Recipe:
         max_grad_norm=1.0,
     )
     stages = (
-        Stage("stills", (stills,), steps=300, optimizer=replace(from_scratch, lr_rest=1e-3)),
+        Stage("stills", (stills,), steps=220, optimizer=replace(from_scratch, lr_rest=1e-3)),
         Stage("tvtsv2", (narrated, captioned), steps=400, optimizer=from_scratch, frozen_text_blocks=4),
     )
     return Recipe(
@@ -139,7 +139,7 @@ def tvtsv2_tiny() -> Recipe:
             frames=Frames(short_side=64),
             speech=Speech(model="outputs/demo/speech_model.pt", num_gpus=0.1),
         ),
-        search=Search(depths=(0, 2, 3, 4), steps=120),
+        search=Search(depths=(0, 2, 3, 4), steps=80),
         evaluation=Evaluation(
             stream="test",
             twins="twins",
