@@ -1,4 +1,9 @@
-"""Errors that a user can act on."""
+"""Errors that a user can act on, also after they crossed processes."""
+
+import re
+
+_ERROR_LINE = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception))(?:\(\w+\))?: (.+)$", re.MULTILINE)
+_FOR_USERS = ("UserError", "StorageError", "MissingError", "ValueError")
 
 
 class UserError(Exception):
@@ -7,3 +12,15 @@ class UserError(Exception):
 
 class StorageError(UserError):
     """A location that cannot be read or written, named with the reason."""
+
+
+def sentence_in(traceback: str) -> str:
+    """What went wrong, from the text of an error that crossed processes: the last sentence meant for users, else the
+    last error's own line."""
+    found = _ERROR_LINE.findall(traceback)
+    meant = [text for kind, text in found if kind in _FOR_USERS]
+    ours = [
+        f"{kind}: {text}" for kind, text in found if not kind.startswith(("Ray", "UserCode", "WorkerGroup"))
+    ]
+    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
+    return next(iter([*meant[::-1], *ours[::-1], *lines[::-1]]), "unknown")

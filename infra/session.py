@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,9 @@ _QUIET_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what matters comes as an exception; the rest is about Ray itself
     # More processes start at once than cores: a warning about it would stand in the middle of our own lines.
     "RAY_worker_maximum_startup_concurrency": "8",
 }
-_ERROR_LINE = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception))(?:\(\w+\))?: (.+)$", re.MULTILINE)
-_FOR_USERS = ("UserError", "StorageError", "MissingError", "ValueError")
 _SMALL_MEMORY = 16 * 2**30
 _SMALL_STORE = 768 * 2**20
 _CONNECT_TIMEOUT_S = 5.0
@@ -99,18 +95,6 @@ def plan_cpus(
     readers = max(1, math.floor(free - 1))
     threads = max(1, (cores or machine_cores()) // max(1, workers))
     return CpuPlan(driver, worker, 0.25 if scarce else 1.0, readers, threads)
-
-
-def sentence_in(traceback: str) -> str:
-    """What went wrong, from the text of an error that crossed processes: the last sentence meant for users, else the
-    last error's own line."""
-    found = _ERROR_LINE.findall(traceback)
-    meant = [text for kind, text in found if kind in _FOR_USERS]
-    ours = [
-        f"{kind}: {text}" for kind, text in found if not kind.startswith(("Ray", "UserCode", "WorkerGroup"))
-    ]
-    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
-    return next(iter([*meant[::-1], *ours[::-1], *lines[::-1]]), "unknown")
 
 
 def machine_cores() -> int:

@@ -19,7 +19,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset
 
-from infra.errors import UserError
+from infra.errors import UserError, sentence_in
 from infra.session import plan_cpus
 from ingest.settings import Ingest
 from ingest.sources.source import InputShard, Source
@@ -228,12 +228,7 @@ def _user_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, UserError):
-                raise UserError(str(cause)) from error
-            cause = getattr(cause, "cause", None) or cause.__cause__ or cause.__context__
-        raise
+        raise UserError(sentence_in(str(error))) from error
 
 
 def clip_stream(

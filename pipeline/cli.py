@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 import tyro
 from rich.console import Console
 
-from infra.errors import UserError
+from infra.errors import UserError, sentence_in
 from pipeline.recipe import Recipe
 from pipeline.recipes.resolve import OURS, resolve
 
@@ -197,14 +197,13 @@ def explain(error: BaseException) -> str:
     """One sentence for people: the user error inside, wherever Ray wrapped it; a full disk; or what broke where."""
     for inner in chain(error):
         if isinstance(inner, UserError):
-            return str(inner)
+            return str(inner) if "\n" not in str(inner) else sentence_in(str(inner))
         if isinstance(inner, OSError) and inner.errno == errno.ENOSPC:
             where = inner.filename or "the output location"
             return f"The disk is full while writing {where}; free some space and run the same command: it continues."
     if isinstance(error, ValueError):
         return str(error)
-    told = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {told[-1] if told else 'no details'} (--debug shows where)"
+    return f"{sentence_in(str(error) or type(error).__name__)} ({type(error).__name__}; --debug shows where)"
 
 
 def chain(error: BaseException | None) -> list[BaseException]:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from infra import session
 from infra.errors import UserError
-from infra.objects import join
+from infra.objects import exists, join, local_path
 from infra.session import Session, plan_cpus
 from infra.tracking import Run as TrackedRun
 from infra.tracking import flat, tracking_for
@@ -106,6 +106,7 @@ def ingest(work: Work) -> Done:
     sources = [open_source(source, recipe.data.root) for source in recipe.data.sources]
     stands: dict[str, StreamSummary] = {}
     with step(work, "ingest"), progress("Ingest", "shards") as told:
+        check_root(recipe)
 
         def tell(stream: StreamSummary) -> None:
             stands[stream.stream] = stream
@@ -120,6 +121,14 @@ def ingest(work: Work) -> Done:
         if earlier:
             return earlier
     return work.steps.record("ingest", inputs, plain(summary), summary.seconds)
+
+
+def check_root(recipe: Recipe) -> None:
+    """UserError where there is no folder of raw data. (A bucket has no folders; its first list file tells.)"""
+    root = recipe.data.root
+    if local_path(root) is not None and not exists(root):
+        hint = "; `reelscript demo` makes the tiny recipe's" if recipe.name == "tvtsv2-tiny" else ""
+        raise UserError(f"there is no folder {root}: set --data.root to where the archives are{hint}")
 
 
 def streams_of(recipe: Recipe, stage: Stage) -> dict[str, ClipStream]:

@@ -18,9 +18,9 @@ from ray.train import Checkpoint, CheckpointConfig, DataConfig, FailureConfig, R
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
-from infra.errors import UserError
+from infra.errors import UserError, sentence_in
 from infra.objects import arrow_filesystem, join
-from infra.session import CpuPlan, Session, quiet_data, sentence_in
+from infra.session import CpuPlan, Session, quiet_data
 from infra.tracking import Run
 from trainers import checkpoint
 from trainers.data import Prepare

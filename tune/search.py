@@ -12,9 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from ray import tune
 
-from infra.errors import UserError
+from infra.errors import UserError, sentence_in
 from infra.objects import arrow_filesystem, exists, join, read_bytes, remove, write_bytes
-from infra.session import CpuPlan, Session, plan_cpus, sentence_in
+from infra.session import CpuPlan, Session, plan_cpus
 from infra.tracking import Run
 from trainers.launch import ClipStream, train_stage
 from trainers.recipe import Training

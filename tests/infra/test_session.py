@@ -37,17 +37,3 @@ def test_a_wrong_address_is_one_sentence_at_once(address: str, sentence: str) ->
 def test_a_ray_that_is_joined_already_is_kept() -> None:
     joined = session.start()
     assert (joined.num_cpus, joined.num_nodes, joined.local) == (4.0, 1, True)
-
-
-def test_the_sentence_for_users_is_found_in_an_error_that_crossed_processes() -> None:
-    crossed = """Traceback (most recent call last):
-  File "rows.py", line 7, in _texts
-ValueError: clip 1 has 3 transcripts
-
-The above exception was the direct cause of the following exception:
-
-ray.exceptions.RayTaskError(UserCodeException): UDF failed to process a data block.
-If you believe this to be transient, configure retries."""
-    assert session.sentence_in(crossed) == "clip 1 has 3 transcripts"
-    assert session.sentence_in("  File x\nRuntimeError: out of memory") == "RuntimeError: out of memory"
-    assert session.sentence_in("killed\n") == "killed"
