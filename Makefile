@@ -1,5 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
-PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3.11)
+FITS := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3; do $$name -c '$(FITS)' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
 
 .PHONY: demo test clean
@@ -15,7 +16,7 @@ test: .venv/checks
 	$(BIN)/python -m pytest -m "not slow and not gpu and not fault"
 
 .venv/installed: pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v in ((3, 11), (3, 12)) or sys.exit("Reelscript needs Python 3.11 or 3.12 (the CLIP tokenizer has no wheel for others); " + sys.executable + " is %d.%d. Name one with: make PYTHON=/path/to/python3.11 ..." % v)'
+	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "Reelscript needs Python 3.11 or 3.12 (the CLIP tokenizer has no wheel for others); name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --no-build-isolation --editable .

@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def dispatch(words: list[str]) -> int:
     """Find the verb and the recipe, read the fields, do it."""
     if not words or words[0] in ("-h", "--help"):
-        Console().print(USAGE.format(recipes=", ".join(OURS)), highlight=False)
+        Console().print(USAGE.format(recipes=", ".join(OURS)), highlight=False, soft_wrap=True)
         return 0
     verb, rest = words[0], words[1:]
     if verb == "doctor":

@@ -181,6 +181,18 @@ def train_until(work: Work, stop: int) -> str | None:
     return start
 
 
+def trained_before(work: Work, index: int) -> str:
+    """The checkpoint that a stage ended with in an earlier `train` or `run`, at whatever depth."""
+    stage = work.recipe.training.stages[index]
+    done = work.steps.done(work.named(f"stage-{stage.name}"))
+    if done is None:
+        raise UserError(
+            f"{work.recipe.output} holds no finished stage {stage.name} of seed {work.recipe.training.seed}: "
+            "train first, or name a checkpoint with --checkpoint"
+        )
+    return str(done.result["checkpoint"])
+
+
 def tune(work: Work, start: str | None) -> Done:
     """Search the number of frozen text blocks on the held-out stream of the search."""
     recipe, search = work.recipe, work.recipe.search

@@ -45,12 +45,13 @@ class Steps:
         result = work()
         return self.record(name, inputs, result, time.monotonic() - started)
 
-    def done(self, name: str, inputs: str) -> Done | None:
-        """The step as an earlier call finished it with the same inputs."""
+    def done(self, name: str, inputs: str | None = None) -> Done | None:
+        """The step as an earlier call finished it: with the same inputs, or (None) with whatever it had."""
         if not exists(self._uri(name)):
             return None
         line = json.loads(read_bytes(self._uri(name)))
-        return Done(name, line["result"], line["seconds"], earlier=True) if line["inputs"] == inputs else None
+        same = inputs in (None, line["inputs"])
+        return Done(name, line["result"], line["seconds"], earlier=True) if same else None
 
     def record(self, name: str, inputs: str, result: Mapping[str, Any], seconds: float) -> Done:
         """From now on the step counts as finished."""

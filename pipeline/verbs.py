@@ -18,7 +18,7 @@ from pipeline.report import write_report
 from pipeline.report_data import Weights
 from pipeline.run import Finished, Work, working
 from pipeline.scores import Scores
-from pipeline.workspace import located
+from pipeline.workspace import absolute, located
 
 
 def run_all(recipe: Recipe, command: str) -> None:
@@ -53,9 +53,10 @@ def run_tune(recipe: Recipe, command: str) -> None:
 def run_evaluate(recipe: Recipe, command: str, checkpoint: str | None) -> None:
     """`reelscript evaluate`: a given checkpoint, or the one that the recipe's training ended with."""
     with working(recipe, command) as work:
-        start = run.train_until(work, work.num_stages - 1) if checkpoint is None else None
-        trained = checkpoint or run.train_until(work, work.num_stages)
-        assert trained is not None, "a recipe has at least one stage"
+        start = None
+        if checkpoint is None and work.num_stages > 1:
+            start = run.trained_before(work, work.num_stages - 2)
+        trained = absolute(checkpoint) if checkpoint else run.trained_before(work, work.num_stages - 1)
         done = run.evaluate_all(work, trained, start)
         found = [Weights(kind, kind, (Scores.from_json(value),)) for kind, value in done.result.items()]  # type: ignore[arg-type]
         work.console.print(outcome.metrics_table(found, recipe.evaluation.registers))

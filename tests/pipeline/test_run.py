@@ -61,6 +61,7 @@ def test_a_run_from_bucket_to_bucket_ends_with_a_page_and_does_nothing_twice(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where MLflow keeps the artifacts of such a tracker
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     verbs.run_all(recipe, "reelscript run tvtsv2-tiny")
 
@@ -84,6 +85,9 @@ def test_a_run_from_bucket_to_bucket_ends_with_a_page_and_does_nothing_twice(
     assert told.count("finished earlier") == 4
     assert stored(recipe) == shards
     assert {uri: read_bytes(uri) for uri in list_files(join(recipe.output, "steps"))} == first
+
+    verbs.run_evaluate(recipe, "reelscript evaluate tvtsv2-tiny", None)
+    assert "finished earlier" in capsys.readouterr().out
 
 
 def check_tracked_runs(recipe: Recipe) -> None:
