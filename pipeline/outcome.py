@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ingest.graph import StreamSummary, Summary
 from pipeline.report_data import Weights
-from pipeline.scores import chance, groups, show
+from pipeline.scores import Metric, chance, groups, show
 from pipeline.steps import Done
 from pipeline.timecode import show_duration
 from tune.space import Search
@@ -88,7 +88,7 @@ def metrics_table(weights: Sequence[Weights], notes: Mapping[str, str]) -> Table
     return table
 
 
-def _cell(weights: Weights, metric: Any) -> str:
+def _cell(weights: Weights, metric: Metric) -> str:
     spread = weights.spread(metric.name)
-    around = f" [dim]({show(spread[0], metric)} to {show(spread[1], metric)})[/]" if spread else ""
+    around = f" [dim]({spread[0]:.3g}–{spread[1]:.3g})[/]" if spread else ""
     return show(weights.mean(metric.name), metric) + around

@@ -142,7 +142,13 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
     stage = training.stages[index]
     ledgers = ledger_digests(recipe.store, [stream.name for stream in stage.streams])
     inputs = fingerprint(
-        training.model, training.pixels, training.stages[: index + 1], training.seed, start, ledgers
+        training.model,
+        training.pixels,
+        training.stages[: index + 1],
+        training.seed,
+        training.init,
+        start,
+        ledgers,
     )
     name = f"stage {stage.name}"
 
@@ -175,7 +181,7 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
 
 def train_until(work: Work, stop: int) -> str | None:
     """Train the stages before index `stop`; the last one's checkpoint."""
-    start = work.recipe.training.init
+    start = None
     for index in range(stop):
         start = str(train(work, index, start).result["checkpoint"])
     return start
@@ -198,7 +204,9 @@ def tune(work: Work, start: str | None) -> Done:
     recipe, search = work.recipe, work.recipe.search
     training, stage = recipe.training, recipe.training.stages[work.searched]
     ledgers = ledger_digests(recipe.store, [*(stream.name for stream in stage.streams), search.stream])
-    inputs = fingerprint(training.model, training.pixels, training.stages, search, start, ledgers)
+    inputs = fingerprint(
+        training.model, training.pixels, training.stages, training.init, search, start, ledgers
+    )
     held_out = held_out_of(recipe, search.stream, None)
 
     def run_search() -> Mapping[str, Any]:
@@ -232,6 +240,14 @@ def tune(work: Work, start: str | None) -> Done:
 def score_checkpoint(recipe: Recipe, held_out: HeldOut, checkpoint: str) -> dict[str, float]:
     """The metrics of a checkpoint on a held-out stream."""
     return dict(scores_of(recipe, held_out, {"trial": Checkpoint(checkpoint)})["trial"].metrics)
+
+
+def check_captions(recipe: Recipe) -> None:
+    """UserError for a recipe that can be trained and not evaluated."""
+    if not recipe.evaluation.captions:
+        raise UserError(
+            "evaluation.captions is not set; give the JSON file of held-out captions below the data root"
+        )
 
 
 def held_out_of(recipe: Recipe, stream: str, twins: str | None) -> HeldOut:
@@ -297,9 +313,10 @@ class Finished:
 def everything(work: Work) -> Finished:
     """All steps in order. With a search, the stage it varies is trained at the depth it found."""
     recipe = work.recipe
+    check_captions(recipe)  # before hours of work, not after
     ingested = ingest(work)
     stages: list[Done] = []
-    start = start_of_search = recipe.training.init
+    start = start_of_search = None
     searched: Done | None = None
     training = recipe.training
     for index in range(work.num_stages):

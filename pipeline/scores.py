@@ -142,4 +142,4 @@ def luck(hits: int, trials: int, probability: float) -> float:
 
 def show(value: float, metric: Metric) -> str:
     """A share in percent with one decimal, a rank as it is."""
-    return f"{value:.1f} %" if metric.is_share else f"{value:g}"
+    return f"{value:.1f} %" if metric.is_share else f"{value:.3g}"

@@ -19,6 +19,7 @@ from trainers.data import cut_pixels
 from trainers.freezing import freeze
 from trainers.gathering import num_ranks
 from trainers.models.video_text import VideoTextModel
+from trainers.models.weights.files import load_start, read_weights
 from trainers.optimizers import build_optimizer, set_rates
 from trainers.pixels import pixels
 from trainers.recipe import Stage, Stream, Training
@@ -66,14 +67,15 @@ def build_learner(
 ) -> Learner:
     """A learner at the beginning of a stage or, from the checkpoint `resume`, in the middle of it.
 
-    `start`: checkpoint of the stage before, or a safetensors file; None: `training.init`, or fresh weights.
+    `start`: checkpoint of the stage before; None: `training.init`, or fresh weights.
     """
     stage = training.stages[stage_index]
     torch.manual_seed(training.seed)
     model = VideoTextModel.fresh(training.model, training.seed)
-    weights = resume or start or training.init
-    if weights:
-        load_weights(model, weights if weights.endswith(".safetensors") else join(weights, MODEL_FILE))
+    if checkpoint := resume or start:
+        load_weights(model, join(checkpoint, MODEL_FILE))
+    elif training.init:
+        load_start(model, read_weights(training.init))
     freeze(model, stage.freeze, stage.frozen_text_blocks)
     task = Task(model, stage.temperature, stage.gather).to(device)
     named = itertools.chain(model.named_parameters(), task.objectives.named_parameters("objectives"))

@@ -191,5 +191,6 @@ class Training:
     stages: tuple[Stage, ...]
     seed: int = 0
     init: str | None = None
-    """Start weights: a file or URI of safetensors in our layout; None: fresh."""
+    """Start weights: a file or URI in the layout of CLIP (Hugging Face or OpenAI names), OpenCLIP, TVTSv2 or our
+    own; what it does not cover starts fresh. None: all fresh."""
     launch: Launch = field(default_factory=Launch)

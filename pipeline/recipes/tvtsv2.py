@@ -75,7 +75,8 @@ def _published(
         data=Data(root="data", sources=_archives()),
         training=Training(model, Pixels(), (stage,), launch=Launch(workers=workers, checkpoint_every=1000)),
         ingest=Ingest(frames=Frames(short_side=268)),
-        search=Search(depths=tuple(layers * quarter // 4 for quarter in range(5))),
+        search=Search(depths=tuple(layers * quarter // 4 for quarter in range(5)), metric="captions/t2v_R1"),
+        evaluation=Evaluation(captions="held_out/captions.json"),
         store=f"outputs/{name}/clips",
         output=f"outputs/{name}",
     )

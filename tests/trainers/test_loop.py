@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.ingest.clips import write_stream
 from tests.trainers.tiny import NARRATED, plain_batches, training
 from trainers import checkpoint
 from trainers.batch import Batch
 from trainers.loop import Learner, build_learner, scheduled, train
+from trainers.models.video_text import VideoTextModel
+from trainers.models.weights import tvtsv2
 from trainers.recipe import Optimizer, Training
 
 CPU = torch.device("cpu")
@@ -61,6 +64,15 @@ def run(store: str, recipe: Training, resume: str | None, folder: Path) -> tuple
     readers = [plain_batches(store, recipe, index, learner.step) for index in (0, 1)]
     train(learner, scheduled(recipe.stages[0], learner.step, readers), ignore, save)
     return learner, folder / "3"
+
+
+def test_start_weights_of_another_layout_are_the_weights_before_the_first_step(tmp_path: Path) -> None:
+    recipe = training(2)
+    other = VideoTextModel.fresh(recipe.model, seed=7)
+    save_file(tvtsv2.export(other, sorting_head=False), tmp_path / "start.safetensors")
+    begun = build_learner(replace(recipe, init=str(tmp_path / "start.safetensors")), 0, CPU, None, None)
+    for name, value in other.video.state_dict().items():
+        assert torch.equal(begun.task.model.video.state_dict()[name], value), name
 
 
 def test_frozen_text_blocks_stay_as_they_are_and_have_no_optimiser_state(store: str) -> None:
