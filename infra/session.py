@@ -175,13 +175,14 @@ def check_address(address: str) -> None:
 
 
 def quiet_data() -> None:
-    """Our own progress lines say more than Ray's operator bars."""
+    """Our own progress lines say more than Ray's operator bars; an error comes once, as the exception it raises."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for library in ("ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def _first_line(error: BaseException) -> str:
