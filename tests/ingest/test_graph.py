@@ -130,9 +130,9 @@ def test_an_s3_archive_into_an_s3_store_gives_the_same_clips(
     raw: Path, settings: Ingest, store: str, s3_server: S3Server
 ) -> None:
     for path in (path for path in raw.rglob("*") if path.is_file()):
-        objects.write_bytes(s3_server.uri("raw", str(path.relative_to(raw))), path.read_bytes())
-    remote = s3_server.uri("store")
-    ingest(sources(s3_server.uri("raw")), settings, remote)
+        objects.write_bytes(s3_server.uri("ingest", "raw", str(path.relative_to(raw))), path.read_bytes())
+    remote = s3_server.uri("ingest", "store")
+    ingest(sources(s3_server.uri("ingest", "raw")), settings, remote)
     for stream in ("captioned", "stills", "narrated"):
         here, there = read_clips(store, stream), read_clips(remote, stream)
         assert [replace(clip, uri="") for clip in there] == [replace(clip, uri="") for clip in here]

@@ -33,7 +33,7 @@ def same(ours: torch.nn.Module, theirs: torch.nn.Module) -> bool:
 def test_a_search_on_s3_trains_the_open_trials_keeps_the_finished_ones_and_finds_the_best_depth(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    store, storage = s3_server.uri("store"), s3_server.uri("runs")
+    store, storage = s3_server.uri("tune", "store"), s3_server.uri("tune", "runs")
     for stream in ("narrated", "captioned"):
         write_stream(store, stream, 24)
     session = start()
