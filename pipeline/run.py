@@ -64,7 +64,7 @@ class Work:
 
     def say(self, text: str) -> None:
         """A line for people."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -207,9 +207,9 @@ def tune(work: Work, start: str | None) -> Done:
     inputs = fingerprint(
         training.model, training.pixels, training.stages, training.init, search, start, ledgers
     )
-    held_out = held_out_of(recipe, search.stream, None)
 
     def run_search() -> Mapping[str, Any]:
+        held_out = held_out_of(recipe, search.stream, None)
         tracked = tracking_for(recipe.output).start_run(
             f"search {inputs[:8]}", work.tracked.run_id, flat(plain(search)), {"stage": "search"}
         )
@@ -252,10 +252,7 @@ def check_captions(recipe: Recipe) -> None:
 
 def held_out_of(recipe: Recipe, stream: str, twins: str | None) -> HeldOut:
     """A held-out stream with its caption file. The keys of that file are those of the stream's own layout."""
-    if not recipe.evaluation.captions:
-        raise UserError(
-            "evaluation.captions is not set; give the JSON file of held-out captions below the data root"
-        )
+    check_captions(recipe)
     layouts = {source.stream: source.layout for source in recipe.data.sources}
     if stream not in layouts:
         raise UserError(

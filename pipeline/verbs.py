@@ -116,7 +116,4 @@ def show(work: Work, finished: Sequence[Finished]) -> None:
         work.tracked.log_artifact(copy)
     work.console.print()
     work.console.print(outcome.metrics_table(data.weights, recipe.evaluation.registers))
-    work.console.print(f"\nReport  [bold]{page}[/]", highlight=False, soft_wrap=True)
-    work.console.print(
-        f"Runs    mlflow ui --backend-store-uri {tracking.uri}", highlight=False, soft_wrap=True
-    )
+    work.say(f"\nReport  [bold]{page}[/]\nRuns    mlflow ui --backend-store-uri {tracking.uri}")
