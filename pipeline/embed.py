@@ -16,10 +16,10 @@ from infra import session
 from infra.errors import UserError
 from trainers.batch import trim_padding
 from trainers.checkpoint import load_model
-from trainers.data import Prepare, cut_pixels
+from trainers.data import Prepare
 from trainers.models.tokenizers import ClipTokenizer
 from trainers.models.video_text import VideoTextModel
-from trainers.pixels import pixels
+from trainers.pixels import to_input
 from trainers.recipe import Model, Pixels, Stream
 
 Load = Callable[[], VideoTextModel]
@@ -138,8 +138,9 @@ class Encoder:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(session.machine_cores())
         self.models = {name: load().to(self.device).eval() for name, load in models.items()}
-        self.texts, self.pixels, self.batch_size = texts, cut_pixels(frame_pixels), batch_size
+        self.texts, self.pixels, self.batch_size = texts, frame_pixels, batch_size
         config = next(iter(self.models.values())).config
+        self.side = config.video.image_size
         self.tokenizer = ClipTokenizer(config.text.context)
         stream = Stream("evaluation", batch_size, "captions", {}, frames=num_frames)
         self.prepare = Prepare(stream, config, frame_pixels, seed=0, training=False)
@@ -172,9 +173,7 @@ class Encoder:
         if not columns["valid"].all():
             broken = rows["uid"].to_pylist()[int(np.argmin(columns["valid"]))]
             raise UserError(f"clip {broken} of the evaluation has no frame that can be read; ingest it again")
-        frames = torch.from_numpy(columns["frames"]).to(self.device)
-        corner = torch.zeros(len(frames), 2, dtype=torch.int64, device=self.device)
-        return pixels(frames, corner, self.pixels)
+        return to_input(torch.from_numpy(columns["frames"]).to(self.device), self.side, self.pixels)
 
     def _mean_texts(self, model: VideoTextModel, media_uids: Sequence[str], register: str) -> Floats:
         texts = [self.texts[uid][register] for uid in media_uids]

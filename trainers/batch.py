@@ -11,14 +11,12 @@ from torch import Tensor
 class Batch:
     """A batch of clips; every field's first axis counts them."""
 
-    frames: UInt8[Tensor, "b t h w 3"]
-    """RGB as stored; cropped and normalised on the training device."""
+    frames: UInt8[Tensor, "b t crop crop 3"]
+    """RGB windows of the stored frames; scaled and normalised on the training device."""
     tokens: Int64[Tensor, "b k context"]
     """K texts per clip, start and end token included, zero padded. `trim_padding` may have shortened them."""
     keep: Int64[Tensor, "b n"]
     """Patch positions kept in every frame of a clip, in the order their tokens take (TVTSv2, section 4)."""
-    crop: Int64[Tensor, "b 2"]
-    """Top and left offset of the crop in the resized frame, in pixels."""
     valid: Bool[Tensor, " b"]
     """False: the row could not be read; it keeps its place and takes no part in any loss."""
     position: Int64[Tensor, " b"]

@@ -5,7 +5,7 @@ importing torch into each would cost seconds per run. The work is in `trainers.r
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -45,8 +45,3 @@ def _rows_module() -> Any:
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(import_module, "trainers.rows").result()
-
-
-def cut_pixels(pixels: Pixels) -> Pixels:
-    """What is left to do on the training device: frames come cut, so nothing is resized there."""
-    return replace(pixels, short_side=pixels.crop)

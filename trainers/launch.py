@@ -25,6 +25,7 @@ from infra.tracking import Run
 from trainers import checkpoint
 from trainers.data import Prepare
 from trainers.loop import Learner, build_learner, scheduled, train
+from trainers.pixels import check_sides
 from trainers.reading import Columns, Reader, steps_of
 from trainers.recipe import Stage, Stream, Training
 from trainers.runs import (
@@ -83,6 +84,7 @@ def train_stage(
     """
     stage = training.stages[stage_index]
     check_split(stage, training.launch.workers)
+    check_sides(training.model.video.image_size, training.pixels)
     _check_tracking(run, session)
     folder = join(absolute(storage), run_name)
     kept = latest_committed(folder)

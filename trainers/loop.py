@@ -15,13 +15,12 @@ from torch.nn.utils import clip_grad_norm_
 from infra.objects import join
 from trainers.batch import Batch
 from trainers.checkpoint import MODEL_FILE, State, load_state, load_weights
-from trainers.data import cut_pixels
 from trainers.freezing import freeze
 from trainers.gathering import num_ranks
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights.files import load_start, read_weights
 from trainers.optimizers import build_optimizer, set_rates
-from trainers.pixels import pixels
+from trainers.pixels import to_input
 from trainers.recipe import Stage, Stream, Training
 from trainers.task import Task
 
@@ -48,7 +47,7 @@ class Learner:
     def losses(self, stream: Stream, batch: Batch) -> dict[str, Tensor]:
         """The stream's objectives on one batch; towers compute in the recipe's precision, losses in fp32."""
         batch = batch.to(self.device)
-        images = pixels(batch.frames, batch.crop, cut_pixels(self.training.pixels))
+        images = to_input(batch.frames, self.training.model.video.image_size, self.training.pixels)
         low = self.training.launch.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
             found: dict[str, Tensor] = self.forward(stream, batch, images)

@@ -1,79 +1,94 @@
-"""Stored frames -> the video tower's input, on the training device (TVTSv2, 10.2)."""
+"""Stored frames -> the video tower's input (TVTSv2, 10.2): windows are cut by the data workers and become floats
+on the training device. Only the bytes that are needed travel, and clips of different shapes fit into one batch.
+"""
 
 from functools import cache
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from trainers.recipe import Pixels
 
+Offsets = tuple[int, int]
+"""Top and left of a window in the resized frame."""
 
-def pixels(
-    frames: UInt8[Tensor, "b t h w 3"], crop: Int64[Tensor, "b 2"], config: Pixels
+
+def room(height: int, width: int, config: Pixels) -> Offsets:
+    """How far down and right the window's corner can go. ValueError for frames that the recipe cannot use."""
+    if config.resize == "bicubic" and min(height, width) != config.short_side:
+        raise ValueError(
+            f"pixels.short_side is {config.short_side}, but frames are stored with a short side of "
+            f"{min(height, width)}; bicubic pixels are cut from frames as they are stored"
+        )
+    tall, wide = resized_size(height, width, config.short_side)
+    if min(tall, wide) < config.crop:
+        raise ValueError(f"pixels.crop is {config.crop}, but the resized frames are {tall} x {wide}")
+    return tall - config.crop, wide - config.crop
+
+
+def cut(
+    frame: UInt8[np.ndarray, "h w 3"], corner: Offsets, config: Pixels
+) -> UInt8[np.ndarray, "crop crop 3"]:
+    """The window at `corner` of the frame resized to the short side (nearest neighbour), in one gather."""
+    height, width = frame.shape[:2]
+    tall, wide = resized_size(height, width, config.short_side)
+    (top, left), span = corner, config.crop
+    rows = nearest_sources(height, tall)[top : top + span]
+    columns = nearest_sources(width, wide)[left : left + span]
+    window: UInt8[np.ndarray, "crop crop 3"] = frame[rows][:, columns]
+    return window
+
+
+def to_input(
+    windows: UInt8[Tensor, "b t crop crop 3"], side: int, config: Pixels
 ) -> Float[Tensor, "b t 3 side side"]:
-    """Resize to the short side (nearest neighbour), cut each clip's window, scale to [0, 1], normalise.
-
-    `crop`: top and left offset of the window in the resized frame.
-    """
-    window = _windows(frames, crop, config).permute(0, 1, 4, 2, 3)
-    scale = torch.tensor(config.std, device=frames.device)[:, None, None]
-    shift = torch.tensor(config.mean, device=frames.device)[:, None, None]
-    floats = window.to(torch.float32, memory_format=torch.contiguous_format)
+    """Windows to what a tower with frames of `side` pixels reads: resized where their side differs (bicubic,
+    antialiased), scaled to [0, 1], normalised."""
+    floats = windows.permute(0, 1, 4, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
+    if config.crop != side:
+        flat = F.interpolate(floats.flatten(0, 1), (side, side), mode="bicubic", antialias=True)
+        floats = flat.clamp_(0, 255).unflatten(0, floats.shape[:2])  # a cubic overshoots beside edges
+    scale = torch.tensor(config.std, device=windows.device)[:, None, None]
+    shift = torch.tensor(config.mean, device=windows.device)[:, None, None]
     return floats.div_(255).sub_(shift).div_(scale)
 
 
-def resized_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+def check_sides(side: int, config: Pixels) -> None:
+    """ValueError unless windows can become what a tower with frames of `side` pixels reads."""
+    if config.crop != side and config.resize != "bicubic":
+        raise ValueError(
+            f"pixels.crop is {config.crop}, but model.video.image_size is {side}: make them equal, or set "
+            "pixels.resize to bicubic"
+        )
+    if config.crop > config.short_side:
+        raise ValueError(f"pixels.crop is {config.crop}, more than pixels.short_side, {config.short_side}")
+
+
+def resized_size(height: int, width: int, short_side: int) -> Offsets:
     """Height and width after the shorter side became `short_side`; equal sides count as landscape."""
+    if min(height, width) == short_side:
+        return height, width
     if height <= width:
         return short_side, int(short_side * width / height)
     return int(short_side * height / width), short_side
 
 
-def centre_crop(height: int, width: int, side: int) -> tuple[int, int]:
-    """Top and left offset of the central window, halves rounded to even."""
-    return round((height - side) / 2), round((width - side) / 2)
+def centre(space: Offsets) -> Offsets:
+    """Corner of the central window, given the room for it; halves rounded to even."""
+    return round(space[0] / 2), round(space[1] / 2)
 
 
 @cache
-def nearest_sources(size: int, resized: int) -> tuple[int, ...]:
+def nearest_sources(size: int, resized: int) -> Int64[np.ndarray, " resized"]:
     """Pillow's nearest neighbour: source index of each output index, the position accumulated step by step.
 
     The direct (i + 0.5) * ratio differs at exact ties.
     """
-    ratio = size / resized
-    position, sources = ratio / 2, []
-    for _ in range(resized):
-        sources.append(min(int(position), size - 1))
-        position += ratio
-    return tuple(sources)
-
-
-def _windows(
-    frames: UInt8[Tensor, "b t h w 3"], crop: Int64[Tensor, "b 2"], config: Pixels
-) -> UInt8[Tensor, "b t side side 3"]:
-    height, width = frames.shape[2:4]
-    tall, wide = (
-        (height, width)
-        if config.short_side == min(height, width)
-        else resized_size(height, width, config.short_side)
-    )
-    if min(tall, wide) < config.crop:
-        raise ValueError(f"crop is {config.crop}, but the resized frames are {tall} x {wide}")
-    if (height, width) == (tall, wide) == (config.crop, config.crop):
-        return frames
-    span = torch.arange(config.crop, device=frames.device)
-    rows = _lookup(height, tall, frames.device)[crop[:, :1] + span]  # (b, side)
-    columns = _lookup(width, wide, frames.device)[crop[:, 1:] + span]
-    clip = torch.arange(len(frames), device=frames.device)[:, None, None]
-    return (
-        frames.transpose(1, 2)
-        .transpose(2, 3)[clip, rows[:, :, None], columns[:, None, :]]
-        .permute(0, 3, 1, 2, 4)
-    )
-
-
-def _lookup(size: int, resized: int, device: torch.device) -> Int64[Tensor, " resized"]:
     if size == resized:
-        return torch.arange(size, device=device)
-    return torch.tensor(nearest_sources(size, resized), device=device)
+        return np.arange(size)
+    ratio = size / resized
+    positions = np.cumsum(np.r_[ratio / 2, np.full(resized - 1, ratio)])
+    return np.minimum(positions.astype(np.int64), size - 1)

@@ -5,7 +5,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import torch
 from torch import Tensor
 
 from infra.errors import UserError
@@ -21,8 +20,7 @@ Columns = Mapping[str, Tensor]
 def to_batch(columns: Columns) -> Batch:
     """The columns of `Prepare` as a batch, its padding trimmed."""
     tokens = trim_padding(columns["tokens"])
-    crop = torch.zeros(len(tokens), 2, dtype=torch.int64)
-    return Batch(columns["frames"], tokens, columns["keep"], crop, columns["valid"], columns["position"])
+    return Batch(columns["frames"], tokens, columns["keep"], columns["valid"], columns["position"])
 
 
 def pinned(batch: Batch) -> Batch:

@@ -6,6 +6,9 @@ from typing import Literal
 Flavour = Literal["b", "h"]
 Activation = Literal["quick_gelu", "gelu"]
 
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
 
 @dataclass(frozen=True)
 class VideoTower:
@@ -73,15 +76,19 @@ class Model:
 
 @dataclass(frozen=True)
 class Pixels:
-    """From stored frames to the tower's input, on the training device."""
+    """From stored frames to the tower's input (TVTSv2, 10.2)."""
 
     short_side: int = 268
-    """Short side after resizing (nearest neighbour); frames stored at this side are not resized."""
+    """Short side of the frame from which windows are cut; frames stored at this side are not resized before."""
     crop: int = 224
-    """Side of the random (training) or central (evaluation) crop."""
+    """Side of the random (training) or central (evaluation) window."""
+    resize: Literal["nearest", "bicubic"] = "nearest"
+    """"nearest": frames of another side are resized by nearest neighbour before the window is cut, as published;
+    fine patterns turn into false ones. "bicubic": the window, cut from the frame as stored and possibly larger
+    than the tower's input, is resized to it on the training device, antialiased, as CLIP's own frames were."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """ImageNet's constants, as published for all sizes."""
+    """ImageNet's constants, as published for all sizes; CLIP's own towers were trained with CLIP_MEAN, CLIP_STD."""
 
 
 @dataclass(frozen=True)

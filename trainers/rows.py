@@ -1,8 +1,6 @@
 """One clip row to arrays: frames drawn, decoded and cut, a text drawn, patches kept.
 
-Every draw is decided by (seed, uid, epoch), so it depends neither on the worker that makes it nor on the
-batch. Frames leave the data worker cut to the crop: clips of different shapes fit into one batch, and only
-the bytes that the towers read travel. The training device scales and normalises (`trainers.pixels`).
+Every draw is decided by (seed, uid, epoch), so it depends neither on the worker that makes it nor on the batch.
 """
 
 import itertools
@@ -20,12 +18,11 @@ from ingest.records import stable_uid
 from trainers.batch import draw_keep
 from trainers.data import COLUMNS, Prepare
 from trainers.models.tokenizers import ClipTokenizer
-from trainers.pixels import centre_crop, nearest_sources, resized_size
+from trainers.pixels import Offsets, centre, cut, room
 
 _MAX_SIDE = 8192  # a frame that claims to be larger is not decoded
 
 Frames = NDArray[np.uint8]
-Offsets = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -75,17 +72,12 @@ class Rows:
         decoded = [decode(stored[index]) for index in chosen]
         if not decoded or any(frame is None for frame in decoded):
             return None
-        cut = [self._cut(frame, draws) for frame in decoded if frame is not None]
-        return np.stack(cut)
+        return np.stack([self._window(frame, draws) for frame in decoded if frame is not None])
 
-    def _cut(self, frame: Frames, draws: "_Draws | None") -> Frames:
-        """Nearest-neighbour resize to the short side and the crop, in one gather."""
+    def _window(self, frame: Frames, draws: "_Draws | None") -> Frames:
         height, width = frame.shape[:2]
-        side, crop = self.settings.pixels.short_side, self.settings.pixels.crop
-        tall, wide = (height, width) if min(height, width) == side else resized_size(height, width, side)
-        top, left = draws.offset(tall - crop, wide - crop) if draws else centre_crop(tall, wide, crop)
-        rows, columns = sources(height, tall), sources(width, wide)
-        return frame[rows[top : top + crop]][:, columns[left : left + crop]]
+        space = room(height, width, self.settings.pixels)
+        return cut(frame, draws.corner(space) if draws else centre(space), self.settings.pixels)
 
     @property
     def _num_texts(self) -> int:
@@ -121,18 +113,18 @@ class _Draws:
         self._frames, self._crop, self._caption, self._keep = (
             np.random.default_rng((key, kind)) for kind in range(4)
         )
-        self._offset: Offsets | None = None
+        self._corner: Offsets | None = None
 
     def within(self, first: int, last: int) -> int:
         """A frame of a slice, both ends included."""
         return int(self._frames.integers(first, last + 1))
 
-    def offset(self, rows: int, columns: int) -> Offsets:
-        """Top and left of the crop: one position per clip, both ends included."""
-        if self._offset is None:
-            drawn = self._crop.integers(0, (rows + 1, columns + 1))
-            self._offset = int(drawn[0]), int(drawn[1])
-        return self._offset
+    def corner(self, space: Offsets) -> Offsets:
+        """Of the window: one position per clip, both ends included."""
+        if self._corner is None:
+            drawn = self._crop.integers(0, (space[0] + 1, space[1] + 1))
+            self._corner = int(drawn[0]), int(drawn[1])
+        return self._corner
 
     def caption(self, count: int) -> int:
         """One of several captions."""
@@ -151,11 +143,6 @@ def slice_bounds(num_stored: int, num_frames: int) -> list[tuple[int, int]]:
     """
     bounds = np.linspace(0, num_stored, num_frames + 1).astype(int).tolist()
     return [(low, max(low, high - 1)) for low, high in itertools.pairwise(bounds) if low < num_stored]
-
-
-def sources(size: int, resized: int) -> NDArray[np.int64]:
-    """Source index of each index along one side after resizing."""
-    return np.arange(size) if size == resized else np.array(nearest_sources(size, resized))
 
 
 def decode(encoded: bytes) -> Frames | None:

@@ -96,7 +96,6 @@ class Family:
             frames=torch.zeros(size, frames, 1, 1, 3, dtype=torch.uint8),
             tokens=tokens,
             keep=self.inputs[f"{kind}_keep_ind"],
-            crop=torch.zeros(size, 2, dtype=torch.int64),
             valid=torch.ones(size, dtype=torch.bool),
             position=torch.arange(size),
         ).to(device())

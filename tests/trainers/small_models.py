@@ -35,7 +35,6 @@ def small_batch(clips: int = 4, texts: int = 3, kept: int = 8, seed: int = 0) ->
         frames=torch.zeros(clips, 3, 1, 1, 3, dtype=torch.uint8),
         tokens=tokens,
         keep=torch.stack([torch.randperm(16, generator=draw)[:kept] for _ in range(clips)]),
-        crop=torch.zeros(clips, 2, dtype=torch.int64),
         valid=torch.ones(clips, dtype=torch.bool),
         position=torch.arange(clips),
     )

@@ -101,7 +101,6 @@ def endless() -> list[Iterator[Batch]]:
     batch = Batch(
         torch.zeros(1, 1, 1, 1, 3, dtype=torch.uint8),
         *(torch.zeros(1, 1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)),
-        torch.zeros(1, 2, dtype=torch.int64),
         torch.ones(1, dtype=torch.bool),
         torch.zeros(1, dtype=torch.int64),
     )
