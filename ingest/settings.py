@@ -47,7 +47,9 @@ class Frames:
     candidates: int = 24
     """Frames stored per clip; at least two for every frame that a training clip takes."""
     short_side: int = 268
-    """Short side of the stored frames in pixels (nearest-neighbour, as published)."""
+    """Short side of the stored frames in pixels."""
+    resize: Literal["nearest", "bicubic"] = "nearest"
+    """"nearest" neighbour as published, or "bicubic", antialiased: fine patterns turn grey instead of false."""
     jpeg_quality: int = 95
     """JPEG quality, 1 to 100."""
     decoder: Literal["auto", "decord", "pyav"] = "auto"

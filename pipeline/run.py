@@ -127,7 +127,7 @@ def check_root(recipe: Recipe) -> None:
     """UserError where there is no folder of raw data. (A bucket has no folders; its first list file tells.)"""
     root = recipe.data.root
     if local_path(root) is not None and not exists(root):
-        hint = "; `reelscript demo` makes the tiny recipe's" if recipe.name == "tvtsv2-tiny" else ""
+        hint = "; `reelscript demo` makes the tiny recipes'" if recipe.name.endswith("-tiny") else ""
         raise UserError(f"there is no folder {root}: set --data.root to where the archives are{hint}")
 
 

@@ -37,7 +37,7 @@ class Child:
                     return self._frames(head.pop("path"), FrameRequest(**head))
                 case "image":
                     path = Path(head["path"])
-                    return {}, [converted_jpeg(path, head["short_side"], head["quality"])]
+                    return {}, [converted_jpeg(path, head["short_side"], head["quality"], head["resize"])]
                 case unknown:
                     raise AssertionError(f"no operation {unknown!r}")
         except MediaError as error:

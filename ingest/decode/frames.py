@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ingest.decode import decord_reader, pyav_reader
 from ingest.decode.containers import FrameIndex
 from ingest.decode.failure import MediaError
@@ -28,9 +31,13 @@ def _decode(path: Path, index: FrameIndex, wanted: Sequence[int], request: Frame
     if request.decoder != "pyav":
         try:
             frames = decord_reader.read_frames(path, index, wanted)
-            return [encode(resize_short_side(frame, request.short_side), request.quality) for frame in frames]
+            return [_stored(frame, request) for frame in frames]
         except MediaError:
             if request.decoder == "decord":
                 raise
     frames = pyav_reader.read_frames(path, index, wanted)
-    return [encode(resize_short_side(frame, request.short_side), request.quality) for frame in frames]
+    return [_stored(frame, request) for frame in frames]
+
+
+def _stored(frame: NDArray[np.uint8], request: FrameRequest) -> bytes:
+    return encode(resize_short_side(frame, request.short_side, request.resize), request.quality)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ingest.decode.failure import MediaError
-from ingest.decode.request import MAX_PIXELS
+from ingest.decode.request import MAX_PIXELS, Resize
 from ingest.decode.resize import resize_short_side
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -26,7 +26,7 @@ def encode(frame: NDArray[np.uint8], quality: int) -> bytes:
     return bytes(simplejpeg.encode_jpeg(frame, quality=quality, colorspace="RGB", colorsubsampling="420"))
 
 
-def stored_jpeg(data: bytes, short_side: int, quality: int) -> bytes | None:
+def stored_jpeg(data: bytes, short_side: int, quality: int, resize: Resize = "nearest") -> bytes | None:
     """A JPEG at its stored size: the bytes themselves where they fit; None for kinds libjpeg does not turn to RGB.
 
     The header is read first, so a picture beyond the limit is never decoded. Raises MediaError: too_large, truncated.
@@ -45,10 +45,10 @@ def stored_jpeg(data: bytes, short_side: int, quality: int) -> bytes | None:
         raise MediaError("truncated", f"jpeg: {error}") from error
     if colours == "YCbCr" and min(height, width) == short_side:
         return data
-    return encode(resize_short_side(frame, short_side), quality)
+    return encode(resize_short_side(frame, short_side, resize), quality)
 
 
-def converted_jpeg(path: Path, short_side: int, quality: int) -> bytes:
+def converted_jpeg(path: Path, short_side: int, quality: int, resize: Resize = "nearest") -> bytes:
     """Any image Pillow reads, as JPEG; to be called in the decoding process. Raises MediaError."""
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     with warnings.catch_warnings():
@@ -62,4 +62,4 @@ def converted_jpeg(path: Path, short_side: int, quality: int) -> bytes:
             raise MediaError("not_media", "no image format we know") from error
         except (OSError, SyntaxError, ValueError) as error:
             raise MediaError("truncated", f"{type(error).__name__}: {error}") from error
-    return encode(resize_short_side(frame, short_side), quality)
+    return encode(resize_short_side(frame, short_side, resize), quality)

@@ -18,7 +18,7 @@ from typing import Any
 
 from ingest.decode import wire
 from ingest.decode.failure import REASONS, MediaError
-from ingest.decode.request import FrameRequest
+from ingest.decode.request import FrameRequest, Resize
 
 _MAX_REQUESTS = 5_000  # then a fresh child: what codecs leak does not add up
 _START_S = 60.0  # more for the first answer: the libraries load
@@ -63,9 +63,10 @@ class Decoder:
         head, blobs = self._ask({"op": "frames", "path": str(path), **asdict(request)})
         return tuple(head["times_s"]), tuple(blobs)
 
-    def image(self, path: Path, short_side: int, quality: int) -> bytes:
+    def image(self, path: Path, short_side: int, quality: int, resize: Resize = "nearest") -> bytes:
         """A still image as JPEG. Raises MediaError."""
-        _, blobs = self._ask({"op": "image", "path": str(path), "short_side": short_side, "quality": quality})
+        asked = {"path": str(path), "short_side": short_side, "quality": quality, "resize": resize}
+        _, blobs = self._ask({"op": "image", **asked})
         return blobs[0]
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ MAX_PIXELS = 64 << 20
 """Pictures with more pixels are set aside before they are decoded."""
 
 DecoderName = Literal["auto", "decord", "pyav"]
+Resize = Literal["nearest", "bicubic"]
 
 
 @dataclass(frozen=True)
@@ -19,3 +20,4 @@ class FrameRequest:
     short_side: int
     quality: int
     decoder: DecoderName
+    resize: Resize = "nearest"

@@ -27,6 +27,7 @@ class VideoFrames:
             short_side=chosen.short_side,
             quality=chosen.jpeg_quality,
             decoder=chosen.decoder,
+            resize=chosen.resize,
         )
         times, jpegs = decoder(limits(chosen)).frames(path, request)
         return replace(clip, frame_times_s=times, frames=jpegs)
@@ -40,13 +41,14 @@ class StillFrame:
 
     def __call__(self, clip: Clip, media: Media) -> Clip:
         """The clip with its one frame. Raises MediaError."""
-        jpeg = None
+        jpeg, chosen = None, self.frames
         if media.payload is not None and is_jpeg(media.payload):
-            jpeg = stored_jpeg(media.payload, self.frames.short_side, self.frames.jpeg_quality)
+            jpeg = stored_jpeg(media.payload, chosen.short_side, chosen.jpeg_quality, chosen.resize)
         if jpeg is None:
             with local_file(media) as path:
-                chosen = self.frames
-                jpeg = decoder(limits(chosen)).image(path, chosen.short_side, chosen.jpeg_quality)
+                jpeg = decoder(limits(chosen)).image(
+                    path, chosen.short_side, chosen.jpeg_quality, chosen.resize
+                )
         return replace(clip, frame_times_s=(0.0,), frames=(jpeg,))
 
 

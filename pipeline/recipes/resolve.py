@@ -7,11 +7,14 @@ from pathlib import Path
 
 from infra.errors import UserError
 from pipeline.recipe import Recipe
-from pipeline.recipes.tvtsv2 import tvtsv2_b16, tvtsv2_b32, tvtsv2_h14, tvtsv2_tiny
+from pipeline.recipes import tvtsv2
 
 OURS: dict[str, Callable[[], Recipe]] = {
     function.__name__.replace("_", "-"): function
-    for function in (tvtsv2_tiny, tvtsv2_b32, tvtsv2_b16, tvtsv2_h14)
+    for function in (
+        *(tvtsv2.tvtsv2_tiny, tvtsv2.tvtsv2_b32, tvtsv2.tvtsv2_b16, tvtsv2.tvtsv2_h14),
+        *(tvtsv2.tvtsv2_plus_tiny, tvtsv2.tvtsv2_plus_b32, tvtsv2.tvtsv2_plus_b16, tvtsv2.tvtsv2_plus_h14),
+    )
 }
 
 

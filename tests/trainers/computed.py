@@ -1,14 +1,12 @@
 """What our code computes for the cases of a recorded set, under the recorded names."""
 
-import os
-import socket
 from contextlib import ExitStack
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from tests.trainers.ranks import in_two_ranks
 from tests.trainers.recorded import CAPTIONED, NARRATED, Family, rate_drop
 from trainers.batch import Batch
 from trainers.models.video_text import Encoded
@@ -177,13 +175,7 @@ def optim_case(family: Family) -> dict[str, Tensor]:
 
 def two_ranks(families: list[Family]) -> dict[str, dict[str, Tensor]]:
     """The dist2 case of each family, in two processes that talk over gloo."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with torch.multiprocessing.Manager() as manager:
-        answers = manager.dict()
-        torch.multiprocessing.spawn(_rank, (port, families, answers), nprocs=2)
-        by_rank = [answers[rank] for rank in range(2)]
+    by_rank = in_two_ranks(_half_batches, families)
     return {family.name: _joined(*(answer[family.name] for answer in by_rank)) for family in families}
 
 
@@ -195,12 +187,8 @@ def _joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def _rank(rank: int, port: int, families: list[Family], answers: Any) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=2)
-    answers[rank] = {family.name: _half_batch(family, rank) for family in families}
-    dist.destroy_process_group()
+def _half_batches(rank: int, families: list[Family]) -> dict[str, dict[str, Any]]:
+    return {family.name: _half_batch(family, rank) for family in families}
 
 
 def _half_batch(family: Family, rank: int) -> dict[str, Any]:

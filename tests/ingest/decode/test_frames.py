@@ -72,6 +72,13 @@ def test_the_long_side_is_cut_to_an_integer(
     assert np.array_equal(resize_short_side(frame, short), np.asarray(expected))
 
 
+def test_fine_stripes_turn_grey_with_bicubic_and_into_false_ones_with_nearest() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert set(np.unique(resize_short_side(stripes, 24))) == {0, 255}
+    assert np.ptp(resize_short_side(stripes, 24, "bicubic").astype(int)) < 80
+
+
 def test_a_frame_of_the_right_size_is_not_touched() -> None:
     frame = np.zeros((19, 40, 3), np.uint8)
     assert resize_short_side(frame, 19) is frame
