@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 import av.logging
 
 from ingest.decode import wire
-from ingest.decode.containers import FrameIndex, index_frames
+from ingest.decode.containers import Film, open_film
 from ingest.decode.failure import MediaError
-from ingest.decode.frames import window_frames
+from ingest.decode.frames import film_frames, window_frames
 from ingest.decode.images import converted_jpeg
 from ingest.decode.request import FrameRequest
 
@@ -22,10 +22,9 @@ _GRACE_S = 10.0
 
 @dataclass
 class Child:
-    """Answers requests; remembers the index of the last file, which is asked about several times in a row."""
+    """Answers requests; keeps the last file open, which is asked about several times in a row."""
 
-    path: str = ""
-    index: FrameIndex | None = None
+    film: Film | None = None
 
     def answer(self, head: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         """The answer to one request, a failure included."""
@@ -35,6 +34,8 @@ class Child:
                     return self._facts(head["path"]), []
                 case "frames":
                     return self._frames(head.pop("path"), FrameRequest(**head))
+                case "film":
+                    return self._film(head["path"], head["count"])
                 case "image":
                     path = Path(head["path"])
                     return {}, [converted_jpeg(path, head["short_side"], head["quality"], head["resize"])]
@@ -47,15 +48,18 @@ class Child:
         except Exception as error:
             return {"reason": "undecodable", "detail": f"{type(error).__name__}: {error}"[:500]}, []
 
-    def _index_of(self, path: str) -> FrameIndex:
-        if self.index is None or self.path != path:
-            self.index = None  # a failure must not leave the last file's index behind
-            self.path, self.index = path, index_frames(Path(path))
-        return self.index
+    def _open(self, path: str) -> Film:
+        if self.film is not None:
+            self.film.close()
+            self.film = None  # a failure must not leave the last file behind
+        self.film = open_film(Path(path))
+        return self.film
+
+    def _opened(self, path: str) -> Film:
+        return self.film if self.film is not None and str(self.film.path) == path else self._open(path)
 
     def _facts(self, path: str) -> dict[str, Any]:
-        self.path = ""  # temporary files may use a name again
-        index = self._index_of(path)
+        index = self._open(path).index  # anew: temporary files may use a name again
         return {
             "duration_s": index.duration_s,
             "has_sound": index.has_sound,
@@ -66,8 +70,12 @@ class Child:
         }
 
     def _frames(self, path: str, request: FrameRequest) -> tuple[dict[str, Any], list[bytes]]:
-        times, jpegs = window_frames(Path(path), self._index_of(path), request)
+        times, jpegs = window_frames(self._opened(path), request)
         return {"times_s": times}, jpegs
+
+    def _film(self, path: str, count: int) -> tuple[dict[str, Any], list[bytes]]:
+        frames = film_frames(self._open(path), count)
+        return {"height": frames[0].shape[0], "width": frames[0].shape[1]}, [f.tobytes() for f in frames]
 
 
 def main() -> None:

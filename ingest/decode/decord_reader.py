@@ -1,13 +1,12 @@
-"""Frames with decord: fast for random access in H.264; it cannot read AV1."""
+"""Frames with decord: H.264 and the like in closed groups of pictures. It cannot read AV1."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import decord
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.decode.containers import FrameIndex
+from ingest.decode.containers import Film, FrameIndex
 from ingest.decode.failure import MediaError
 
 UNREADABLE = frozenset({"av1", "libdav1d", "libaom-av1"})
@@ -15,16 +14,19 @@ _CHUNK = 24  # frames held uncompressed at a time
 _TIME_TOLERANCE_S = 2e-3
 
 
-def read_frames(path: Path, index: FrameIndex, wanted: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+def read_frames(film: Film, wanted: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
     """The frames of these numbers (rising) as RGB [h, w, 3].
 
     Raises MediaError: "unsupported" where decord counts or times the frames otherwise than their packets.
     """
-    if index.codec in UNREADABLE:
-        raise MediaError("unsupported", f"decord cannot read {index.codec}")
+    if film.index.codec in UNREADABLE:
+        raise MediaError("unsupported", f"decord cannot read {film.index.codec}")
+    if not (film.index.closed and film.index.progressive):
+        detail = "decord takes wrong frames from open groups of pictures and transport streams"
+        raise MediaError("unsupported", detail)
     try:
-        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
-        _check(reader, index, wanted)
+        reader = decord.VideoReader(str(film.path), ctx=decord.cpu(0), num_threads=1)
+        _check(reader, film.index, wanted)
         for start in range(0, len(wanted), _CHUNK):
             yield from reader.get_batch(list(wanted[start : start + _CHUNK])).asnumpy()
     except (decord.DECORDError, decord._ffi.base.DECORDLimitReachedError) as error:

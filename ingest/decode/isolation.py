@@ -16,6 +16,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ingest.decode import wire
 from ingest.decode.failure import REASONS, MediaError
 from ingest.decode.request import FrameRequest, Resize
@@ -62,6 +65,12 @@ class Decoder:
         """Times in seconds and JPEGs of a window's frames. Raises MediaError."""
         head, blobs = self._ask({"op": "frames", "path": str(path), **asdict(request)})
         return tuple(head["times_s"]), tuple(blobs)
+
+    def film(self, path: Path, count: int) -> NDArray[np.uint8]:
+        """The middle frames of `count` even slices of the whole file, RGB [t, h, w, 3]. Raises MediaError."""
+        head, blobs = self._ask({"op": "film", "path": str(path), "count": count})
+        shape = (head["height"], head["width"], 3)
+        return np.stack([np.frombuffer(blob, np.uint8).reshape(shape) for blob in blobs])
 
     def image(self, path: Path, short_side: int, quality: int, resize: Resize = "nearest") -> bytes:
         """A still image as JPEG. Raises MediaError."""
