@@ -26,6 +26,7 @@ USAGE = """[bold]reelscript[/] VERB RECIPE [fields]     from raw video archives 
   [bold]tune[/]      search how many text blocks to freeze
   [bold]train[/]     the recipe's stages on the shards
   [bold]evaluate[/]  zero-shot retrieval, sorting and twins of a checkpoint, beside chance
+  [bold]export[/]    a checkpoint as files for others: config, weights, model card; or in TVTSv2's layout
   [bold]doctor[/]    what is missing on this machine or cluster, in one table
 
 Recipes: {recipes}, or file.py:function of your own.
@@ -78,6 +79,21 @@ class Demo:
     recipe: Flat
     seeds: tuple[int, ...] = (0,)
     """Seeds of training; with several, a table with their spread is added."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a checkpoint as files that others can use: weights, what is needed to embed with them, a model card."""
+
+    checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
+    """Folder or URI of a checkpoint."""
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """Folder or URI to write; empty, absent, or the same export."""
+    layout: Literal["reelscript", "tvtsv2"] = "reelscript"
+    """"reelscript": config.json and model.safetensors, for VideoTextModel.from_pretrained and --init; "tvtsv2":
+    TVTSv2.pth as the released files are, without the sorting head."""
+    metrics: str | None = None
+    """Numbers for the model card: evaluate.json of a run (OUTPUT/steps/seed-0), or a JSON file {metric: number}."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +161,14 @@ def dispatch(words: list[str]) -> int:
 
         options = parse(Doctor, None, f"reelscript {verb}", rest)
         return doctor(options.store, options.address)
+    if verb == "export":
+        from pipeline.export import export, show
+
+        asked = tyro.cli(Export, args=rest, prog="reelscript export")
+        show(export(asked.checkpoint, asked.folder, asked.layout, asked.metrics))
+        return 0
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, [*VERBS, "doctor"], n=1)
+        near = difflib.get_close_matches(verb, [*VERBS, "export", "doctor"], n=1)
         raise UserError(
             f"There is no verb {verb}; {'did you mean ' + near[0] if near else 'see reelscript --help'}."
         )

@@ -292,8 +292,8 @@ def evaluate_all(work: Work, trained: str, start: str | None) -> Done:
 
 def scores_of(recipe: Recipe, held_out: HeldOut, models: Mapping[str, Load]) -> dict[str, Scores]:
     """The scores of several models, in one job."""
-    frames = max(stream.frames for stage in recipe.training.stages for stream in stage.streams)
-    return evaluate_each(held_out, models, recipe.training.pixels, frames, recipe.evaluation.batch_size)
+    training = recipe.training
+    return evaluate_each(held_out, models, training.pixels, training.num_frames, recipe.evaluation.batch_size)
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,21 @@ import dataclasses
 import io
 import json
 import pickle
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from infra.errors import UserError
 from infra.objects import join, read_bytes
 from trainers.models.video_text import VideoTextModel
+from trainers.models.weights.files import read_file
+from trainers.models.weights.names import fill
+from trainers.plain import from_plain
 from trainers.recipe import Model, Training
 
 MODEL_FILE, STATE_FILE, RECIPE_FILE, LINEAGE_FILE = (
@@ -31,8 +31,6 @@ MODEL_FILE, STATE_FILE, RECIPE_FILE, LINEAGE_FILE = (
     "recipe.json",
     "lineage.json",
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,19 +87,7 @@ def load_lineage(uri: str) -> dict[str, str]:
 
 def load_weights(model: nn.Module, uri: str) -> None:
     """Fill a model from a safetensors file in our layout. UserError unless names and shapes are its own."""
-    try:
-        weights = safetensors.torch.load(read_bytes(uri))
-    except SafetensorError as error:
-        raise UserError(f"{uri}: not a safetensors file, or damaged ({error})") from error
-    own = model.state_dict()
-    wrong = sorted(own.keys() ^ weights.keys()) or sorted(
-        name for name, value in weights.items() if value.shape != own[name].shape
-    )
-    if wrong:
-        raise UserError(
-            f"{uri}: does not fit the recipe's model: {len(wrong)} parameters differ, first {wrong[0]!r}"
-        )
-    model.load_state_dict(weights)
+    fill(model, read_file(uri), uri)
 
 
 def load_state(uri: str) -> State:
@@ -113,25 +99,3 @@ def load_state(uri: str) -> State:
     except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, EOFError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a training state, or damaged ({reason[:120]})") from error
-
-
-def from_plain(kind: type[T], plain: Any) -> T:
-    """A dataclass from what `dataclasses.asdict` and JSON made of it. ValueError naming an unknown field."""
-    if not dataclasses.is_dataclass(kind):
-        return typing.cast(T, _value(kind, plain))
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(plain) - {field.name for field in dataclasses.fields(kind)})
-    if unknown:
-        raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
-    return kind(**{name: _value(hints[name], value) for name, value in plain.items()})
-
-
-def _value(hint: Any, plain: Any) -> Any:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        inner = [part for part in typing.get_args(hint) if part is not type(None)]
-        return None if plain is None else _value(inner[0], plain)
-    if dataclasses.is_dataclass(hint):
-        return from_plain(typing.cast(type[Any], hint), plain)
-    if typing.get_origin(hint) is tuple and isinstance(plain, list):
-        return tuple(_value(typing.get_args(hint)[0], item) for item in plain)
-    return plain

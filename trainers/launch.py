@@ -78,9 +78,9 @@ def train_stage(
     once.
 
     `storage/run_name` (any URI) belongs to this run alone, and so does the tracked `run`. `start`: checkpoint of
-    the stage before, or a safetensors file; None: `training.init`, or fresh weights. `lineage` is saved with every
-    checkpoint; its entries "ledger/..." must not change within a run. ValueError for a recipe that cannot be
-    launched, UserError naming what failed and what is kept.
+    the stage before, or a safetensors file; None: `training.init`, or fresh weights. `lineage` and the
+    stage's name are saved with every checkpoint; entries "ledger/..." must not change within a run. ValueError for a
+    recipe that cannot be launched, UserError naming what failed and what is kept.
     """
     stage = training.stages[stage_index]
     check_split(stage, training.launch.workers)
@@ -94,7 +94,8 @@ def train_stage(
             return Trained(kept.uri, kept.step, kept.metrics)
     remove_uncommitted(folder)
     threads = training.launch.threads or resources.threads
-    job = Job(training, stage_index, folder, absolute(start) if start else None, run, dict(lineage), threads)
+    kin = {**lineage, "stage": stage.name}
+    job = Job(training, stage_index, folder, absolute(start) if start else None, run, kin, threads)
     with _sigint_as_before(), _reported(run, kept.step if kept else 0, progress):
         try:
             _trainer(job, streams, resources, session).fit()

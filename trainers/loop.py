@@ -74,7 +74,7 @@ def build_learner(
     if checkpoint := resume or start:
         load_weights(model, join(checkpoint, MODEL_FILE))
     elif training.init:
-        load_start(model, read_weights(training.init))
+        load_start(model, read_weights(training.init), training.init)
     freeze(model, stage.freeze, stage.frozen_text_blocks)
     task = Task(model, stage.temperature, stage.gather).to(device)
     named = itertools.chain(model.named_parameters(), task.objectives.named_parameters("objectives"))

@@ -5,6 +5,7 @@ from typing import Literal
 
 Flavour = Literal["b", "h"]
 Activation = Literal["quick_gelu", "gelu"]
+TemporalStart = Literal["as_published", "from_spatial"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -27,7 +28,7 @@ class VideoTower:
     temporal_start_std: float | None = None
     """Standard deviation of the fresh temporal table; None: the published width**-0.5. A model that starts
     from scratch needs rows as long as its fresh patch embedding's, or sorting stays at chance."""
-    temporal_start: Literal["as_published", "from_spatial"] = "as_published"
+    temporal_start: TemporalStart = "as_published"
     """Start of the temporal attention: "as_published", q, k, v zero and an output projection of ones (q and k
     then never train, section 3.4); "from_spatial", the spatial q, k, v and an output projection of zeros."""
 
@@ -198,6 +199,12 @@ class Training:
     stages: tuple[Stage, ...]
     seed: int = 0
     init: str | None = None
-    """Start weights: a file or URI in the layout of CLIP (Hugging Face or OpenAI names), OpenCLIP, TVTSv2 or our
-    own; what it does not cover starts fresh. None: all fresh."""
+    """Start weights: a hub id (`owner/name` or `owner/name@revision`), or a file, folder or URI, in the layout of
+    CLIP (transformers' or OpenAI's names), OpenCLIP, TVTSv2 (released or training checkpoints) or our own
+    (checkpoint or export); what it does not cover starts fresh. None: all fresh."""
     launch: Launch = field(default_factory=Launch)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the longest clips, and so of those that are evaluated."""
+        return max(stream.frames for stage in self.stages for stream in stage.streams)

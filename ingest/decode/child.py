@@ -75,7 +75,7 @@ class Child:
 
     def _film(self, path: str, count: int) -> tuple[dict[str, Any], list[bytes]]:
         frames = film_frames(self._open(path), count)
-        return {"height": frames[0].shape[0], "width": frames[0].shape[1]}, [f.tobytes() for f in frames]
+        return {"shape": frames.shape}, [frames.tobytes()]
 
 
 def main() -> None:

@@ -38,13 +38,13 @@ def window_frames(film: Film, request: FrameRequest) -> tuple[list[float], list[
     return [float(index.times_s[number]) for number in wanted], _decode(film, wanted, request.decoder, stored)
 
 
-def film_frames(film: Film, count: int) -> list[NDArray[np.uint8]]:
-    """The middle frames of `count` even slices of the whole film, as RGB [h, w, 3] at their own size.
+def film_frames(film: Film, count: int) -> NDArray[np.uint8]:
+    """The middle frames of `count` even slices of the whole film, as RGB [t, h, w, 3] at their own size.
 
-    A film with fewer frames gives all it has. Raises MediaError: undecodable.
+    A film with fewer frames gives all it has. Raises MediaError: undecodable; ValueError where their size changes.
     """
     wanted = [int(number) for number in middle_indices(count, len(film.index.pts))]
-    return _decode(film, wanted, "auto", np.ascontiguousarray)
+    return np.stack(_decode(film, wanted, "auto", np.asarray))
 
 
 def _decode(

@@ -69,8 +69,7 @@ class Decoder:
     def film(self, path: Path, count: int) -> NDArray[np.uint8]:
         """The middle frames of `count` even slices of the whole file, RGB [t, h, w, 3]. Raises MediaError."""
         head, blobs = self._ask({"op": "film", "path": str(path), "count": count})
-        shape = (head["height"], head["width"], 3)
-        return np.stack([np.frombuffer(blob, np.uint8).reshape(shape) for blob in blobs])
+        return np.frombuffer(blobs[0], np.uint8).reshape(head["shape"]).copy()
 
     def image(self, path: Path, short_side: int, quality: int, resize: Resize = "nearest") -> bytes:
         """A still image as JPEG. Raises MediaError."""

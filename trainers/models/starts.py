@@ -6,7 +6,7 @@ from torch import nn
 from trainers.models.layers import Attention, SharedClassAttention, TransformerBlock
 from trainers.models.towers.text import TextTransformer
 from trainers.models.towers.video import Block, VideoTransformer
-from trainers.recipe import Model
+from trainers.recipe import Model, TemporalStart
 
 
 @torch.no_grad()
@@ -22,12 +22,20 @@ def start_temporal(video: VideoTransformer, config: Model) -> None:
     """What CLIP does not cover: temporal table, `timeattn` and `ln_3` of every block (TVTSv2, 3.4, 3.6)."""
     std = config.video.temporal_start_std
     nn.init.normal_(video.temporal_embedding, std=config.video.width**-0.5 if std is None else std)
+    start_temporal_attention(video, config.video.temporal_start)
+
+
+@torch.no_grad()
+def start_temporal_attention(video: VideoTransformer, start: TemporalStart) -> None:
+    """`timeattn` and `ln_3` of every block. All but the published start read the block's spatial weights, so it
+    comes after those are there; whatever the start, the modules say nothing until the first step.
+    """
     for block in video.blocks:
         assert isinstance(block, Block)
         nn.init.ones_(block.ln_3.weight)
         nn.init.zeros_(block.ln_3.bias)
         nn.init.zeros_(block.timeattn.proj.bias)
-        if config.video.temporal_start == "as_published":
+        if start == "as_published":
             _start_tied(block.timeattn)
         else:
             block.timeattn.qkv.load_state_dict(block.attn.qkv.state_dict())

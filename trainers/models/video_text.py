@@ -1,17 +1,24 @@
 """TVTSv2: a video tower, a text tower and a sorting head over both (arXiv:2305.14173)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor, nn
 
+from infra.errors import UserError
 from trainers.models.heads import SortingTransformer
 from trainers.models.layers import Fp32LayerNorm
+from trainers.models.pretrained import Usage, read_pretrained
 from trainers.models.starts import start_fresh
+from trainers.models.tokenizers import ClipTokenizer
 from trainers.models.towers.text import TextTransformer
 from trainers.models.towers.video import VideoTransformer, VisualTokens
+from trainers.models.weights.names import fill
 from trainers.recipe import Model
 
 
@@ -37,6 +44,8 @@ class VideoTextModel(nn.Module):
         self.video = VideoTransformer(config.video, width, config.flavour, norm, activation)
         self.text = TextTransformer(config.text, width, norm, activation)
         self.sorting = SortingTransformer(width, config.sorting)
+        self.usage: Usage | None = None
+        """How films are embedded; known of a model that came `from_pretrained`."""
 
     @classmethod
     def fresh(cls, config: Model, seed: int) -> "VideoTextModel":
@@ -46,6 +55,52 @@ class VideoTextModel(nn.Module):
             model = cls(config)
             start_fresh(model.video, model.text, config)
         return model
+
+    @classmethod
+    def from_pretrained(cls, place: str) -> "VideoTextModel":
+        """An exported model with its weights, ready to embed; `place`: a folder, a URI of one, or a hub id.
+
+        UserError for a place without an export, another format version, or weights that do not fit its config.
+        """
+        usage, weights = read_pretrained(place)
+        try:
+            model = cls(usage.model)
+        except (RuntimeError, ArithmeticError) as error:  # sizes that torch cannot make
+            raise UserError(f"{place}: its config.json does not describe a model ({error})") from error
+        fill(model, weights, place)
+        model.usage = usage
+        return model.eval()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of a film that `embed_frames` takes."""
+        return self._usage().num_frames
+
+    @torch.no_grad()
+    def embed_frames(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 d"]:
+        """The embedding of a film, of length one, from its RGB frames in order (TVTSv2, section 13).
+
+        As in the evaluation: resized, the central crop, every patch, no mask. UserError for a model that is not
+        `from_pretrained`; ValueError for more frames than the model has places in time.
+        """
+        most = self.config.video.max_frames
+        if not 0 < len(frames) <= most:
+            raise ValueError(f"{len(frames)} frames were given; this model takes 1 to {most}")
+        pixels = self._usage().to_input(frames).to(self.video.projection.device)
+        return F.normalize(self.encode_video(pixels).pooled, dim=-1, eps=1e-8)
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """The embeddings of texts, of length one (TVTSv2, sections 5 and 13)."""
+        tokens = ClipTokenizer(self.config.text.context)(texts).to(self.text.projection.device)
+        return F.normalize(self.encode_text(tokens), dim=-1, eps=1e-8)
+
+    def _usage(self) -> Usage:
+        if self.usage is None:
+            raise UserError(
+                "this model does not know its pixels; load an export with VideoTextModel.from_pretrained"
+            )
+        return self.usage
 
     def encode_video(
         self, pixels: Float[Tensor, "b t 3 h w"], keep: Int64[Tensor, "b n"] | None = None

@@ -4,10 +4,9 @@ import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from infra.errors import UserError
-from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import openclip
 from trainers.models.weights.names import Rule, to_ours
 
@@ -41,27 +40,27 @@ TRANSPOSED = {"text_projection", "visual.proj"}
 _QUERY_KEY_VALUE = re.compile(r"(.*\.self_attn)\.([qkv])_proj\.(weight|bias)")
 
 
-def load(model: VideoTextModel, entries: Mapping[str, Tensor]) -> None:
+def load(model: nn.Module, entries: Mapping[str, Tensor], what: str = "the CLIP checkpoint") -> None:
     """Copy the two towers of a `CLIPModel` state_dict into the model; UserError names what does not fit."""
-    openclip.load(model, to_openclip(entries))
+    openclip.load(model, to_openclip(entries, what), what)
 
 
-def to_openclip(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_openclip(entries: Mapping[str, Tensor], what: str = "the CLIP checkpoint") -> dict[str, Tensor]:
     """The same weights in CLIP's own layout: q, k, v joined, projections transposed."""
-    joined = _join_query_key_value(entries)
+    joined = _join_query_key_value(entries, what)
     joined = {name: value for name, value in joined.items() if not name.endswith(".position_ids")}
     renamed = to_ours(joined, RULES)
     if unknown := sorted(joined.keys() - renamed.keys()):
-        raise UserError(f"the CLIP checkpoint does not fit this model; extra: {', '.join(unknown)}")
+        raise UserError(f"{what} does not fit this model; extra: {', '.join(unknown)}")
     weights = {renamed[name].replace("in_proj.", "in_proj_"): value for name, value in joined.items()}
     return {name: value.T if name in TRANSPOSED else value for name, value in weights.items()}
 
 
-def _join_query_key_value(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _join_query_key_value(entries: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
     joined = {name: value for name, value in entries.items() if not _QUERY_KEY_VALUE.fullmatch(name)}
     for module, kind in {(m[1], m[3]) for m in map(_QUERY_KEY_VALUE.fullmatch, entries) if m}:
         names = [f"{module}.{part}_proj.{kind}" for part in "qkv"]
         if missing := [name for name in names if name not in entries]:
-            raise UserError(f"the CLIP checkpoint does not fit this model; missing: {', '.join(missing)}")
+            raise UserError(f"{what} does not fit this model; missing: {', '.join(missing)}")
         joined[f"{module}.qkv.{kind}"] = torch.cat([entries[name] for name in names])
     return joined

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from infra.errors import UserError
+
+_NAMED = 30
+"""Names listed of each kind of fault: a file of another size differs in hundreds."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ def copy_in(
             value.copy_(entries[names[name]])
 
 
+def fill(model: nn.Module, entries: Mapping[str, Tensor], what: str) -> None:
+    """Load entries that carry the model's own names; UserError unless they fit exactly."""
+    check(entries, model.state_dict(), what)
+    model.load_state_dict(dict(entries))
+
+
 def export_as(ours: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:
     """Our tensors under their names."""
     names = to_theirs(ours, rules)
@@ -75,9 +84,14 @@ def check(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str
         if found[name].shape != expected[name].shape
     ]
     faults = [
-        f"{kind}: {', '.join(names)}"
+        f"{kind}: {_listed(names)}"
         for kind, names in (("missing", missing), ("extra", extra), ("misshapen", misshapen))
         if names
     ]
     if faults:
         raise UserError(f"{what} does not fit this model; " + "; ".join(faults))
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from trainers.models.video_text import VideoTextModel
 from trainers.models.weights.names import Rule, copy_in, export_as
 
 RULES = (
@@ -28,7 +27,7 @@ NOT_WEIGHTS_OF_OURS = {"logit_scale", "attn_mask", "input_resolution", "context_
 """The temperature is fixed here; the others are constants that some files carry along."""
 
 
-def load(model: VideoTextModel, entries: Mapping[str, Tensor], what: str = "the CLIP checkpoint") -> None:
+def load(model: nn.Module, entries: Mapping[str, Tensor], what: str = "the CLIP checkpoint") -> None:
     """Copy CLIP's two towers into the model (TVTSv2, 3.6); what CLIP does not have keeps its start.
 
     UserError names what is missing, extra or misshapen.
@@ -37,12 +36,12 @@ def load(model: VideoTextModel, entries: Mapping[str, Tensor], what: str = "the 
     copy_in(_covered(model), weights, RULES, what)
 
 
-def export(model: VideoTextModel) -> dict[str, Tensor]:
+def export(model: nn.Module) -> dict[str, Tensor]:
     """What CLIP has of the model, under CLIP's names."""
     return export_as(_covered(model), RULES)
 
 
-def _covered(model: VideoTextModel) -> dict[str, Tensor]:
+def _covered(model: nn.Module) -> dict[str, Tensor]:
     beyond = ("temporal_embedding", "timeattn.", "ln_3.", "sorting.")
     return {
         name: value for name, value in model.named_parameters() if not any(part in name for part in beyond)

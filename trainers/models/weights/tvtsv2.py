@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from trainers.models.video_text import VideoTextModel
 from trainers.models.weights.names import Rule, copy_in, export_as
 
 RULES = (
@@ -29,21 +28,27 @@ RULES = (
 )
 
 
-def load(model: VideoTextModel, entries: Mapping[str, Tensor], *, sorting_head: bool) -> None:
+def load(
+    model: nn.Module,
+    entries: Mapping[str, Tensor],
+    *,
+    sorting_head: bool,
+    what: str = "the TVTSv2 checkpoint",
+) -> None:
     """Copy a TVTSv2 state_dict into the model; `module.` in front of every name is dropped.
 
     `sorting_head`: whether the entries hold one (training checkpoints do, released files do not); without one
     the model's own is kept. UserError names what is missing, extra or misshapen.
     """
     entries = {name.removeprefix("module."): tensor for name, tensor in entries.items()}
-    copy_in(_parameters(model, sorting_head), entries, RULES, "the TVTSv2 checkpoint")
+    copy_in(_parameters(model, sorting_head), entries, RULES, what)
 
 
-def export(model: VideoTextModel, *, sorting_head: bool) -> dict[str, Tensor]:
+def export(model: nn.Module, *, sorting_head: bool) -> dict[str, Tensor]:
     """The model's parameters under TVTSv2's names; without the sorting head as in the released files."""
     return export_as(_parameters(model, sorting_head), RULES)
 
 
-def _parameters(model: VideoTextModel, sorting_head: bool) -> dict[str, Tensor]:
+def _parameters(model: nn.Module, sorting_head: bool) -> dict[str, Tensor]:
     named = model.named_parameters()
     return {name: value for name, value in named if sorting_head or not name.startswith("sorting.")}

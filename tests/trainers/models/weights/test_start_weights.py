@@ -1,6 +1,7 @@
 """Public checkpoints: the towers then compute what CLIP computes, and a file that does not fit is refused."""
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from torch.testing import assert_close
 from transformers import CLIPConfig, CLIPModel
 
 from infra.errors import UserError
+from infra.objects import upload_folder
+from tests.conftest import S3Server
 from tests.trainers.small_models import SMALL, small_model
+from tests.trainers.tiny import MODEL, training
+from trainers.loop import build_learner
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import clip, openclip, tvtsv2
 from trainers.models.weights.files import load_start, read_weights
@@ -109,6 +114,41 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path, capsys: pytest
     assert "code ran" not in capsys.readouterr().out
 
 
+def _wrong_key(path: Path) -> None:
+    entries = tvtsv2.export(VideoTextModel.fresh(MODEL, 0), sorting_head=False)
+    entries["video_model.projj"] = entries.pop("video_model.proj")
+    torch.save({"state_dict": entries}, path)
+
+
+def _hostile(path: Path) -> None:
+    torch.save({"state_dict": {}, "config": _Hostile()}, path)
+
+
+def _cut_off(path: Path) -> None:
+    save_file(VideoTextModel.fresh(MODEL, 0).state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "sentence"),
+    [
+        ("a.pth", _wrong_key, r"missing: video_model\.proj; extra: video_model\.projj$"),
+        ("a.pth", _hostile, "wants to call builtins.print when it is read, so it is refused"),
+        ("a.safetensors", _cut_off, "is cut off or not a safetensors file"),
+        ("a.safetensors", lambda path: None, "not found"),
+    ],
+)
+def test_start_weights_that_cannot_be_used_are_named_with_their_fault(
+    tmp_path: Path, name: str, write: Callable[[Path], None], sentence: str
+) -> None:
+    write(tmp_path / name)
+    recipe = replace(training(1), init=str(tmp_path / name))
+    with pytest.raises(UserError, match=sentence) as refusal:
+        build_learner(recipe, 0, torch.device("cpu"), None, None)
+    assert str(refusal.value).startswith(str(tmp_path / name))
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_file_that_is_cut_off_or_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("a poem, not weights")
     with pytest.raises(UserError, match="not a torch file"):
@@ -120,3 +160,14 @@ def test_a_file_that_is_cut_off_or_something_else_is_refused(tmp_path: Path) -> 
         (tmp_path / f"cut_{name}").write_bytes(whole[: len(whole) // 2])
         with pytest.raises(UserError, match="cut off"):
             read_weights(str(tmp_path / f"cut_{name}"))
+
+
+def test_a_file_and_a_folder_in_a_bucket_are_read_as_on_disk(tmp_path: Path, s3_server: S3Server) -> None:
+    save_file({"x": torch.ones(2)}, tmp_path / "model.safetensors")
+    torch.save({"state_dict": {"y": torch.ones(1)}, "config": Path("/a")}, tmp_path / "notes.pth")
+    upload_folder(tmp_path, s3_server.uri("weights"))
+    for place in (str(tmp_path), s3_server.uri("weights"), s3_server.uri("weights", "model.safetensors")):
+        assert list(read_weights(place)) == ["x"]
+    assert list(read_weights(s3_server.uri("weights", "notes.pth"))) == ["y"]
+    with pytest.raises(UserError, match="s3://bucket/weights/none: not found"):
+        read_weights(s3_server.uri("weights", "none"))
