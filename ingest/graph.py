@@ -8,10 +8,11 @@ A row is an input shard, and no bytes of media travel: each actor reads what it 
 """
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -19,7 +20,8 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset
 
-from infra.errors import UserError, sentence_in
+from infra import objects
+from infra.errors import StorageError, UserError, sentence_in
 from infra.session import plan_cpus
 from ingest.settings import Ingest
 from ingest.sources.source import InputShard, Source
@@ -30,6 +32,7 @@ from ingest.stores.windows import read_window
 from ingest.work import Listener, Maker, Outcome, Task, task_rows
 
 _MAX_BLOCKS = 2_000  # more blocks of plan cost Ray more than they give
+_ASK_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _run(
         batch_format="pyarrow",
         num_cpus=actors.cpus,
     )
-    with _user_errors():
+    with _user_errors(), _outages_told([tasks[0].shard.uri, store]):
         for row in outcomes.iter_rows():
             yield Outcome(**json.loads(row["outcome"]))
 
@@ -229,6 +232,26 @@ def _user_errors() -> Iterator[None]:
         yield
     except Exception as error:
         raise UserError(sentence_in(str(error))) from error
+
+
+@contextmanager
+def _outages_told(uris: Sequence[str]) -> Iterator[None]:
+    """While workers wait for S3 that is away, nothing is heard of them: this process asks too, and says so."""
+    remote = [uri for uri in uris if objects.local_path(uri) is None]
+    over = threading.Event()
+    if remote:
+        threading.Thread(target=_ask, args=(remote, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _ask(uris: Sequence[str], over: threading.Event) -> None:
+    while not over.wait(_ASK_EVERY_S):
+        for uri in uris:
+            with suppress(StorageError):  # what is wrong for good ends the run through a worker
+                objects.exists(uri)
 
 
 def clip_stream(

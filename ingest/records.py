@@ -85,7 +85,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class Reject:
-    """Something set aside: which medium, at which stage, why (a short fixed word), and the detail for people."""
+    """Something set aside: which medium, at which stage, why (a short fixed word), and the detail for people.
+
+    `content` is the hash of the medium's bytes where they could be read (BLAKE2b, 20 bytes, in hex).
+    """
 
     uid: str
     stage: str
@@ -93,6 +96,7 @@ class Reject:
     detail: str
     source: str = ""
     uri: str = ""
+    content: str = ""
 
 
 WORD_TYPE = pa.struct([("text", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())])
@@ -145,6 +149,7 @@ REJECT_SCHEMA = _schema(
     ("detail", pa.string()),
     ("source", pa.string()),
     ("uri", pa.string()),
+    ("content", pa.string()),
 )
 
 Record = TypeVar("Record", Media, Clip, Reject)

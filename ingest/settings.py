@@ -11,12 +11,19 @@ from typing import Any, Literal
 class Speech:
     """Transcription of media that have sound and no transcript."""
 
-    engine: Literal["whisper"] = "whisper"
-    """Speech engine."""
+    engine: Literal["whisper", "faster-whisper"] = "whisper"
+    """openai-whisper, or CTranslate2 through the extra `faster-whisper`."""
     model: str = "small.en"
-    """Whisper model name, or the path or URI of a checkpoint in openai-whisper's format."""
-    language: str = "en"
-    """Language of the speech (ISO 639-1)."""
+    """Whisper model name, or the path or URI of a checkpoint in the engine's format: a file of openai-whisper, a
+    folder that CTranslate2's converter wrote."""
+    language: str | None = "en"
+    """Language of the speech (ISO 639-1); None: heard in the first speech of each medium."""
+    languages: tuple[str, ...] = ()
+    """Where languages are heard: those wanted; media in others are set aside. Empty: all."""
+    language_s: float = 30.0
+    """Speech listened to before the language is decided, in seconds."""
+    word_times: bool = False
+    """When each word is said, too (Whisper's cross attention); sentences then begin and end where words do."""
     batch_windows: int = 16
     """Windows decoded together; they may come from many media of one input shard."""
     window_s: float = 30.0
@@ -27,17 +34,35 @@ class Speech:
     max_actors: int = 1
     """Size of the actor pool."""
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    """Sampling temperatures, tried in turn while a window's text fails the next two checks (Whisper's defaults)."""
-    compression_ratio: float = 2.4
-    """Text that packs better than this repeats itself and is decoded again."""
-    logprob: float = -1.0
-    """Text with a lower mean log probability is decoded again."""
-    no_speech: float = 0.6
-    """A window is silent if it is so with a higher probability and its text is improbable (`logprob`)."""
+    """Sampling temperatures, tried in turn while a window's text fails the checks below (Whisper's defaults)."""
+    compression_ratio: float | None = 2.4
+    """Text that packs better than this repeats itself and is decoded again; None: not checked."""
+    logprob: float | None = -1.0
+    """Text with a lower mean log probability is decoded again; None: not checked."""
+    no_speech: float | None = 0.6
+    """A window is silent if it is so with a higher probability and its text is improbable (`logprob`); None: never."""
+    repeats: int | None = None
+    """Text in which one phrase of up to eight words follows itself more often is decoded again, and left out if no
+    temperature helps. None: not checked, as in Whisper: people do say "no, no, no, no", and the compression ratio
+    catches long loops. 4 is a mild choice where music and noise make Whisper stutter."""
     seed: int = 0
     """Seeds the temperature fallback, window by window."""
     deadline_s: float = 120.0
     """Seconds after which taking the sound out of one file is ended and the file set aside."""
+
+    def __post_init__(self) -> None:
+        if self.languages and self.language is not None:
+            raise ValueError(
+                "speech.languages chooses among languages that are heard: set speech.language to None"
+            )
+        if not 1.0 <= self.window_s <= 30.0:
+            raise ValueError(
+                f"speech.window_s is {self.window_s:g}: Whisper reads windows of 1 to 30 seconds"
+            )
+        if not self.temperatures:
+            raise ValueError(
+                "speech.temperatures is empty: the first one decodes (0.0 takes the likeliest text)"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,13 +86,73 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class Sentences:
+    """A clip is a run of consecutive sentences; it begins and ends where sentences do."""
+
+    transcripts: int = 4
+    """K: transcripts per clip (TVTSv2, section 3)."""
+    max_gap_s: float = 5.0
+    """Longest silence between two sentences of one clip, in seconds."""
+    min_transcript_s: float = 0.0
+    """Sentences are joined until a transcript lasts this long; 0: each sentence is one."""
+
+
+@dataclass(frozen=True)
+class RandomWindows:
+    """TVTSv2's own (section 11): K windows of 3 to 5 s, a second apart, at a drawn place; sentences do not matter."""
+
+    transcripts: int = 4
+    """K: transcripts per clip."""
+    draws: int = 4
+    """Clips drawn from each video; one pass over them is as many of the paper's epochs."""
+    seed: int = 0
+    """Seeds the draws, video by video."""
+
+
+@dataclass(frozen=True)
+class FixedWindows:
+    """Clips of one length, end to end; a remainder of less than half of it is left out."""
+
+    window_s: float = 16.0
+    """Length of a clip in seconds."""
+    transcripts: int = 4
+    """K: equal parts of a narrated clip; the words that begin in one are its transcript."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The whole medium is one clip."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What is set aside although it can be read. The defaults keep everything but a medium that comes twice."""
+
+    min_duration_s: float = 0.0
+    """Shortest video, in seconds."""
+    max_duration_s: float = 0.0
+    """Longest video, in seconds; 0: any."""
+    min_short_side: int = 0
+    """Smallest short side of a video or image, in pixels."""
+    min_words_per_s: float = 0.0
+    """Fewest words per second of a narrated clip, of what its transcripts say."""
+    min_motion: float = 0.0
+    """Smallest share of a video clip's pixels that change by more than 16 of 255 grey levels from one stored frame
+    to the next; 0.005 finds slides and title cards."""
+    duplicates: Literal["key", "content"] = "key"
+    """Media of one input shard with the same key, or with the same bytes, are kept once. Input shards know nothing of
+    each other; with "content" the clips of equal bytes have equal ids, by which a reader of all shards can tell."""
+
+
+@dataclass(frozen=True)
 class Ingest:
     """From media to clips."""
 
-    transcripts: int = 4
-    """K: consecutive utterances per narrated clip (TVTSv2, section 3)."""
-    max_gap_s: float = 5.0
-    """Longest silence between two utterances of one clip, in seconds."""
+    narrated: Sentences | RandomWindows | FixedWindows = field(default_factory=Sentences)
+    """How narrated videos are cut."""
+    captioned: Whole | FixedWindows = field(default_factory=Whole)
+    """How captioned media are cut; every clip has all captions of its medium."""
+    filters: Filters = field(default_factory=Filters)
     frames: Frames = field(default_factory=Frames)
     speech: Speech = field(default_factory=Speech)
     rows_per_shard: int = 64
@@ -84,11 +169,13 @@ class Ingest:
     def _content(self, narrated: bool) -> dict[str, Any]:
         content = asdict(self)
         speech, frames = content.pop("speech"), content.pop("frames")
-        for name in ("decode_actors", *(() if narrated else ("transcripts", "max_gap_s"))):
+        for name in ("decode_actors", "narrated", "captioned"):
             del content[name]
         for name in ("deadline_s", "memory_mb", "decoder"):
             del frames[name]
         for name in ("batch_windows", "num_gpus", "min_actors", "max_actors", "deadline_s"):
             del speech[name]
         speech["model"] = PurePosixPath(speech["model"]).name
-        return {**content, "frames": frames, "speech": speech if narrated else None}
+        cut = self.narrated if narrated else self.captioned
+        how = {"cut": type(cut).__name__, **asdict(cut)}
+        return {**content, **how, "frames": frames, "speech": speech if narrated else None}

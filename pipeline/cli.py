@@ -20,14 +20,15 @@ Flat = Annotated[Recipe, tyro.conf.arg(name="")]
 
 USAGE = """[bold]reelscript[/] VERB RECIPE [fields]     from raw video archives to video-text models on Ray
 
-  [bold]demo[/]      the whole of it on a small narrated corpus, offline; ends with a table and a page
-  [bold]run[/]       ingest, train, search, evaluate and report in order; finished steps are skipped
-  [bold]ingest[/]    raw archives to train-ready shards; what cannot be used is set aside with its reason
-  [bold]tune[/]      search how many text blocks to freeze
-  [bold]train[/]     the recipe's stages on the shards
-  [bold]evaluate[/]  zero-shot retrieval, sorting and twins of a checkpoint, beside chance
-  [bold]export[/]    a checkpoint as files for others: config, weights, model card; or in TVTSv2's layout
-  [bold]doctor[/]    what is missing on this machine or cluster, in one table
+  [bold]demo[/]        the whole of it on a small narrated corpus, offline; ends with a table and a page
+  [bold]run[/]         ingest, train, search, evaluate and report in order; finished steps are skipped
+  [bold]ingest[/]      raw archives to train-ready shards; what cannot be used is set aside with its reason
+  [bold]tune[/]        search how many text blocks to freeze
+  [bold]train[/]       the recipe's stages on the shards
+  [bold]evaluate[/]    zero-shot retrieval, sorting and twins of a checkpoint, beside chance
+  [bold]quarantine[/]  what was set aside and why; one medium or all tried again
+  [bold]export[/]      a checkpoint as files for others: config, weights, model card; or in TVTSv2's layout
+  [bold]doctor[/]      what is missing on this machine or cluster, in one table
 
 Recipes: {recipes}, or file.py:function of your own.
 [bold]reelscript VERB RECIPE --help[/] lists every field with its type, unit and default. --debug shows tracebacks."""
@@ -82,6 +83,19 @@ class Demo:
 
 
 @dataclass(frozen=True)
+class Quarantine:
+    """What ingest set aside, by reason; one medium tried again, or all of them."""
+
+    recipe: Flat
+    only: str | None = None
+    """Id of one medium: say what becomes of it now, on this machine; nothing is stored."""
+    retry: bool = False
+    """Make the input shards that hold rejects anew, as ingest would."""
+    reasons: tuple[str, ...] = ()
+    """With --retry: only those with these reasons, e.g. missing or fetch/missing."""
+
+
+@dataclass(frozen=True)
 class Export:
     """Write a checkpoint as files that others can use: weights, what is needed to embed with them, a model card."""
 
@@ -109,6 +123,7 @@ class Doctor:
 def work(options: Any, command: str) -> None:
     """Do what the verb's options say. Imported late: `--help` needs neither Ray nor torch."""
     from pipeline import verbs
+    from pipeline.quarantine import quarantine
 
     match options:
         case Demo():
@@ -123,6 +138,8 @@ def work(options: Any, command: str) -> None:
             verbs.run_train(options.recipe, command)
         case Evaluate():
             verbs.run_evaluate(options.recipe, command, options.checkpoint)
+        case Quarantine():
+            quarantine(options.recipe, command, options.only, options.retry, options.reasons)
 
 
 VERBS: dict[str, type[Any]] = {
@@ -132,6 +149,7 @@ VERBS: dict[str, type[Any]] = {
     "tune": Tune,
     "train": Train,
     "evaluate": Evaluate,
+    "quarantine": Quarantine,
 }
 
 

@@ -14,13 +14,26 @@ from tune.space import Search
 class DataSource:
     """One archive: its layout, where it is, and the stream of the store its clips go to."""
 
-    layout: Literal["webvid", "cc12m", "yt_temporal"]
+    layout: Literal[
+        "webvid",
+        "webvid_tsv",
+        "webvid_tars",
+        "cc12m",
+        "cc12m_parquet",
+        "cc12m_files",
+        "yt_temporal",
+        "yt_temporal_1b",
+        "folder",
+    ]
+    """The published form of the archive (ingest/README.md), or a plain folder of files."""
     stream: str
     """Name of the stream, e.g. "narrated"."""
     path: str
     """Folder below the data root."""
     list_file: str = ""
-    """List file below that folder (unused where the layout has none)."""
+    """List file, from that folder; empty: the layout's own name for it, or none."""
+    narrated: bool = False
+    """Of a plain folder: whether clips are cut by what is said; the other layouts know it themselves."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,8 @@ class Recipe:
     name: str
     data: Data
     training: Annotated[Training, tyro.conf.arg(name="")]
-    ingest: Ingest = field(default_factory=Ingest)
+    # A way to cut is chosen in the recipe; the command line changes the fields of the chosen one.
+    ingest: Annotated[Ingest, tyro.conf.AvoidSubcommands] = field(default_factory=Ingest)
     search: Search = field(default_factory=Search)
     evaluation: Evaluation = field(default_factory=Evaluation)
     store: str = "outputs/store"

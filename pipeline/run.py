@@ -253,12 +253,13 @@ def check_captions(recipe: Recipe) -> None:
 def held_out_of(recipe: Recipe, stream: str, twins: str | None) -> HeldOut:
     """A held-out stream with its caption file. The keys of that file are those of the stream's own layout."""
     check_captions(recipe)
-    layouts = {source.stream: source.layout for source in recipe.data.sources}
-    if stream not in layouts:
+    sources = {source.stream: source for source in recipe.data.sources}
+    if stream not in sources:
         raise UserError(
-            f"no source of the recipe feeds the stream {stream!r}; the recipe has {', '.join(layouts)}"
+            f"no source of the recipe feeds the stream {stream!r}; the recipe has {', '.join(sources)}"
         )
-    captions = read_captions(join(recipe.data.root, recipe.evaluation.captions), layouts[stream])
+    archive = open_source(sources[stream], recipe.data.root).name
+    captions = read_captions(join(recipe.data.root, recipe.evaluation.captions), archive)
     return HeldOut(recipe.store, stream, captions, twins)
 
 

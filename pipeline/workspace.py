@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 from infra.objects import join
 from infra.session import machine_cores, machine_memory
-from ingest.sources.cc12m import CC12M
+from ingest.sources.cc12m import CC12M, CC12MFiles, CC12MParquet
+from ingest.sources.folder import Folder
 from ingest.sources.source import Source
-from ingest.sources.webvid import WebVid
-from ingest.sources.yt_temporal import YTTemporal
+from ingest.sources.webvid import WebVid, WebVidTars, WebVidTSV
+from ingest.sources.yt_temporal import YTTemporal, YTTemporal1B
 from ingest.stores.ledger import Ledger
 from pipeline.recipe import DataSource, Recipe
+from trainers.models.weights.hub import is_hub_id
 
 
 def absolute(uri: str) -> str:
@@ -31,7 +33,7 @@ def located(recipe: Recipe) -> Recipe:
     if "/" in speech.model:  # else it is the name of a public model
         speech = replace(speech, model=absolute(speech.model))
     training = recipe.training
-    if training.init is not None:
+    if training.init is not None and not is_hub_id(training.init):
         training = replace(training, init=absolute(training.init))
     return replace(
         recipe,
@@ -48,11 +50,23 @@ def open_source(source: DataSource, root: str) -> Source:
     where = join(root, source.path)
     match source.layout:
         case "webvid":
-            return WebVid(where, source.list_file, stream=source.stream)
+            return WebVid(where, source.list_file or WebVid.list_file, source.stream)
+        case "webvid_tsv":
+            return WebVidTSV(where, source.list_file or WebVidTSV.list_file, source.stream)
+        case "webvid_tars":
+            return WebVidTars(where, source.stream)
         case "yt_temporal":
-            return YTTemporal(where, source.list_file, stream=source.stream)
+            return YTTemporal(where, source.list_file or YTTemporal.list_file, source.stream)
+        case "yt_temporal_1b":
+            return YTTemporal1B(where, source.list_file or YTTemporal1B.list_file, source.stream)
         case "cc12m":
-            return CC12M(where, stream=source.stream)
+            return CC12M(where, source.list_file or CC12M.list_file, source.stream)
+        case "cc12m_parquet":
+            return CC12MParquet(where, source.list_file or CC12MParquet.list_file, source.stream)
+        case "cc12m_files":
+            return CC12MFiles(where, source.list_file or CC12MFiles.list_file, source.stream)
+        case "folder":
+            return Folder(root, source.path, source.stream, source.narrated)
 
 
 def commit() -> str:

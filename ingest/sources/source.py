@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from ingest.records import Media, Reject
@@ -13,6 +14,8 @@ class InputShard:
 
     `hash` covers what the shard is and what it says, never where it lies, so an archive that moves keeps its
     shards. `slot` is its place in the archive: other content in the same slot means that the archive changed.
+    `header` is the header line of a list, or the names of the files where no list holds them; `start` and `stop`
+    are bytes of the list, or of a tar all of it.
     """
 
     hash: str
@@ -44,9 +47,20 @@ class Source(Protocol):
         ...
 
     def shards(self, rows_per_shard: int) -> list[InputShard]:
-        """The input shards, in order. Raises StorageError, UserError (a list without its columns)."""
+        """The input shards, in order, some hundred bytes each. Raises StorageError, UserError (no such columns)."""
         ...
 
     def read(self, shard: InputShard) -> Iterator[Media | Reject]:
         """The media of one shard, in order."""
         ...
+
+
+def inside(key: str) -> bool:
+    """Whether a key from an archive names something below the archive's own folder."""
+    path = PurePosixPath(key)
+    return bool(path.name) and not path.is_absolute() and ".." not in path.parts and len(key) <= 1000
+
+
+def printable(text: str) -> str:
+    """A text that can be stored: what is no character (half of a pair, a byte that is none) is written out."""
+    return text.encode("utf-8", "backslashreplace").decode()

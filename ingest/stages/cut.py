@@ -1,50 +1,129 @@
-"""Media to the windows that become clips."""
+"""Media to the windows that become clips; the settings name the way."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ingest.records import Clip, Media, Reject, Utterance, stable_uid
+import numpy as np
+
+from ingest.records import Clip, Media, Reject, Utterance, Word, stable_uid
+from ingest.settings import FixedWindows, RandomWindows, Sentences, Whole
+from ingest.stages.windows import (
+    draw_windows,
+    equal_parts,
+    fixed_windows,
+    transcript_windows,
+    transcripts,
+    words_of,
+)
+
+Way = Sentences | RandomWindows | FixedWindows | Whole
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A narrated video becomes one clip for every K consecutive utterances; anything captioned is one clip."""
+    """Clips of a medium, without frames: of a narrated one by what is said, of a captioned one by time alone."""
 
-    transcripts: int
-    max_gap_s: float
+    way: Way
     narrated: bool
 
     def __call__(self, media: Media) -> list[Clip] | Reject:
-        """The clips of a medium, without frames."""
-        if not self.narrated:
-            return [_clip(media, 0.0, media.duration_s or 0.0)]
-        length_s = media.duration_s or float("inf")
-        seen = [
-            item for item in media.utterances or () if item.start_s < length_s
-        ]  # sound may outlast pictures
-        clips = [
-            _clip(media, group[0].start_s, min(group[-1].end_s, length_s), group)
-            for group in self._groups(seen)
+        """The clips, in order of time. Rejects: few_utterances, no_words, too_short."""
+        said = media.utterances or ()
+        match self.way:
+            case Whole():
+                return [_clip(media, 0.0, media.duration_s or 0.0)]
+            case Sentences():
+                return _by_sentences(media, said, self.way)
+            case RandomWindows():
+                return _by_draw(media, list(words_of(said)), self.way)
+            case FixedWindows() if self.narrated and media.kind == "video":
+                return _by_time(media, list(words_of(said)), self.way)
+            case FixedWindows():
+                windows = fixed_windows(media.duration_s or 0.0, self.way.window_s)
+                return [_clip(media, start, end) for start, end in windows]
+
+
+def _by_sentences(media: Media, said: Sequence[Utterance], way: Sentences) -> list[Clip] | Reject:
+    """K consecutive transcripts with no silence longer than `max_gap_s` inside; each belongs to one clip at most."""
+    length = media.duration_s or float("inf")  # what is said after the last picture belongs to none
+    runs = list(_runs([said for said in said if said.start_s < length], way.max_gap_s))
+    parts = [list(_joined(run, way.min_transcript_s)) for run in runs]
+    groups = [
+        part[start : start + way.transcripts]
+        for part in parts
+        for start in range(0, len(part) - way.transcripts + 1, way.transcripts)
+    ]
+    if not groups:
+        detail = (
+            f"{sum(map(len, parts))} transcripts in {len(parts)} runs, {way.transcripts} in a row are needed"
+        )
+        return _reject(media, "few_utterances", detail)
+    return [_clip(media, group[0].start_s, min(group[-1].end_s, length), group) for group in groups]
+
+
+def _runs(said: Sequence[Utterance], max_gap_s: float) -> Iterator[list[Utterance]]:
+    """Utterances without a long silence between them."""
+    run: list[Utterance] = []
+    for utterance in said:
+        if run and utterance.start_s - run[-1].end_s > max_gap_s:
+            yield run
+            run = []
+        run.append(utterance)
+    if run:
+        yield run
+
+
+def _joined(run: Sequence[Utterance], min_s: float) -> Iterator[Utterance]:
+    """Whole utterances joined until they last long enough; too short a rest belongs to none."""
+    held: list[Utterance] = []
+    for utterance in run:
+        held.append(utterance)
+        if utterance.end_s - held[0].start_s >= min_s:
+            words = tuple(word for one in held for word in one.words)
+            text = " ".join(one.text for one in held)
+            yield Utterance(text, held[0].start_s, utterance.end_s, words, utterance.origin)
+            held = []
+
+
+def _by_draw(media: Media, words: Sequence[Word], way: RandomWindows) -> list[Clip] | Reject:
+    """Candidates of TVTSv2's draw, each place once; texts may be empty, as in the paper."""
+    generator = np.random.default_rng((way.seed, int(media.uid, 16)))
+    length = int(media.duration_s or 0)
+    drawn = (draw_windows(length, generator, way.transcripts) for _ in range(way.draws))
+    windows = [transcript_windows(length, draw, way.transcripts) for draw in drawn]
+    places = {
+        tuple(window): None for window in windows if window[0][1] > window[0][0]
+    }  # a short video has one place only
+    if not places:
+        return _reject(media, "too_short", f"{length} s are too few for {way.transcripts} windows")
+    origin = media.utterances[0].origin if media.utterances else "provider"
+    clips = []
+    for window in places:
+        inside = [tuple(word for word in words if low < word.start_s < high) for low, high in window]
+        texts = transcripts(words, window)
+        said = [
+            Utterance(text, *part, spoken, origin)
+            for text, part, spoken in zip(texts, window, inside, strict=True)
         ]
-        if not clips:
-            found = len(media.utterances or ())
-            detail = f"{found} utterances, {self.transcripts} in a row are needed"
-            return Reject(media.uid, "cut", "few_utterances", detail, media.source, media.uri)
-        return clips
-
-    def _groups(self, utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, ...]]:
-        """K utterances with no silence longer than `max_gap_s` between them; each belongs to one group at most."""
-        group: list[Utterance] = []
-        for utterance in utterances:
-            if group and utterance.start_s - group[-1].end_s > self.max_gap_s:
-                group = []
-            group.append(utterance)
-            if len(group) == self.transcripts:
-                yield tuple(group)
-                group = []
+        clips.append(_clip(media, window[0][0], window[-1][1], said))
+    return sorted(clips, key=lambda clip: clip.start_s)
 
 
-def _clip(media: Media, start_s: float, end_s: float, transcripts: tuple[Utterance, ...] = ()) -> Clip:
+def _by_time(media: Media, words: Sequence[Word], way: FixedWindows) -> list[Clip] | Reject:
+    """Clips of one length in which something is said; a word belongs to the part that it begins in."""
+    origin = media.utterances[0].origin if media.utterances else "provider"
+    clips = []
+    for start, end in fixed_windows(media.duration_s or 0.0, way.window_s):
+        said = []
+        for low, high in equal_parts(start, end, way.transcripts):
+            inside = tuple(word for word in words if low <= word.start_s < high)
+            said.append(Utterance(" ".join(word.text for word in inside), low, high, inside, origin))
+        if any(utterance.text for utterance in said):
+            clips.append(_clip(media, start, end, said))
+    return clips or _reject(media, "no_words", f"{len(words)} words, none before the end of the video")
+
+
+def _clip(media: Media, start_s: float, end_s: float, said: Sequence[Utterance] = ()) -> Clip:
     window = (round(start_s * 1000), round(end_s * 1000))
     return Clip(
         uid=stable_uid(media.uid, *window),
@@ -56,5 +135,9 @@ def _clip(media: Media, start_s: float, end_s: float, transcripts: tuple[Utteran
         end_s=end_s,
         captions=media.captions,
         label=media.label,
-        transcripts=transcripts,
+        transcripts=tuple(said),
     )
+
+
+def _reject(media: Media, reason: str, detail: str) -> Reject:
+    return Reject(media.uid, "cut", reason, detail, media.source, media.uri)

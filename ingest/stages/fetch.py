@@ -1,13 +1,17 @@
 """A medium's bytes as a local file, for programs and libraries that read files."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from infra import objects
+from infra.errors import StorageError
 from ingest.decode.failure import MediaError
 from ingest.records import Media
+
+_PIECE_BYTES = 1 << 20
 
 
 @contextmanager
@@ -32,3 +36,19 @@ def _fetch(media: Media) -> bytes:
         return objects.read_bytes(media.uri)
     except objects.MissingError as error:
         raise MediaError("missing", str(media.key)) from error
+
+
+def content_hash(media: Media, path: Path | None = None) -> str:
+    """A hash of the medium's bytes, read piece by piece (from `path`, if they are there); "" where none can be read."""
+    state = hashlib.blake2b(digest_size=20)
+    if media.payload is not None:
+        state.update(media.payload)
+        return state.hexdigest()
+    uri = str(path) if path is not None else media.uri
+    try:
+        with objects.translated(uri), objects.open_input(uri) as file:
+            while piece := file.read(_PIECE_BYTES):
+                state.update(piece)
+    except StorageError:
+        return ""
+    return state.hexdigest()

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from ingest.settings import Frames, Ingest, Speech
+from ingest.settings import Frames, Ingest, RandomWindows, Speech
 from pipeline.recipe import Data, DataSource, Evaluation, Recipe
 from trainers.recipe import (
     CLIP_MEAN,
@@ -76,7 +76,7 @@ def _published(
         name=name,
         data=Data(root="data", sources=_archives()),
         training=Training(model, Pixels(), (stage,), launch=Launch(workers=workers, checkpoint_every=1000)),
-        ingest=Ingest(frames=Frames(short_side=268)),
+        ingest=Ingest(narrated=RandomWindows(), frames=Frames(short_side=268)),
         search=Search(depths=tuple(layers * quarter // 4 for quarter in range(5)), metric="captions/t2v_R1"),
         evaluation=Evaluation(captions="held_out/captions.json"),
         store=f"outputs/{name}/clips",

@@ -7,15 +7,15 @@ import torch
 from whisper.model import ModelDimensions, Whisper
 
 
-def write_random_whisper(path: Path, seed: int = 0) -> Path:
-    """One encoder and one decoder layer, width 16, the English vocabulary."""
+def write_random_whisper(path: Path, seed: int = 0, multilingual: bool = False) -> Path:
+    """One encoder and one decoder layer, width 16, the English vocabulary or that of 99 languages."""
     dims = ModelDimensions(
         n_mels=80,
         n_audio_ctx=1500,
         n_audio_state=16,
         n_audio_head=2,
         n_audio_layer=1,
-        n_vocab=51864,
+        n_vocab=51865 if multilingual else 51864,
         n_text_ctx=64,
         n_text_state=16,
         n_text_head=2,

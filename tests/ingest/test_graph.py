@@ -1,9 +1,5 @@
 """Ingest and the stream of clips on a real local Ray."""
 
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +10,7 @@ from infra import objects
 from infra.errors import StorageError, UserError
 from ingest.graph import StreamSummary, clip_stream, ingest, stored_clips
 from ingest.records import stable_uid
-from ingest.settings import Frames, Ingest, Speech
+from ingest.settings import Frames, Ingest, Sentences, Speech
 from ingest.sources.cc12m import CC12M
 from ingest.sources.source import Source
 from ingest.sources.webvid import WebVid
@@ -54,7 +50,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Ingest:
 def ingest_settings(model: str) -> Ingest:
     """Small shards; one utterance makes a clip, since a random model says how many there are."""
     return Ingest(
-        transcripts=1,
+        narrated=Sentences(transcripts=1),
         rows_per_shard=3,
         row_group=2,
         frames=Frames(candidates=8, short_side=32, memory_mb=2048),
@@ -192,23 +188,3 @@ def test_a_stream_without_clips_says_what_to_do(tmp_path: Path) -> None:
         clip_stream(str(tmp_path), "a", seed=0, first_row=0, num_rows=4, unit_rows=2)
     with pytest.raises(ValueError, match="num_rows: 5 rows are not whole units of 2"):
         clip_stream(str(tmp_path), "a", seed=0, first_row=0, num_rows=5, unit_rows=2)
-
-
-@pytest.mark.fault
-def test_killed_midway_and_run_again_the_store_equals_that_of_one_undisturbed_run(
-    raw: Path, settings: Ingest, store: str, tmp_path: Path
-) -> None:
-    killed = str(tmp_path / "store")
-    command = [sys.executable, "-m", "tests.ingest.run_ingest", str(raw), killed, settings.speech.model]
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while not (lines := len(list(Path(killed).glob("*/ledger/*.json")))):
-            assert driver.poll() is None, "the run ended before it committed anything"
-            time.sleep(0.01)
-    finally:
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
-    assert lines < 5, "it was killed too late to leave anything undone"
-    summary = ingest(sources(str(raw)), settings, killed)
-    assert sum(stream.shards_skipped for stream in summary.streams) >= lines
-    assert contents(killed) == contents(store)

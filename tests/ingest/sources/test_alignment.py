@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.records import Word
-from ingest.sources.alignment import _path, align_denoised, clean_words
+from ingest.sources.alignment import _Costs, _path, align_denoised, clean_words
 
 
 def words(text: str) -> list[Word]:
@@ -26,13 +26,19 @@ def test_no_words_align_to_nothing() -> None:
     assert align_denoised([], ["some text"]) == []
 
 
-@given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=6))
-def test_the_path_is_the_one_that_plain_recursion_finds(costs: list[list[int]]) -> None:
-    array = np.array(costs, np.int32)
-    assert _path(array) == slow_path(array)
+@given(
+    st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=6), st.integers(1, 6)
+)
+def test_the_path_is_the_one_that_plain_recursion_finds(near: list[list[int]], radius: int) -> None:
+    costs = np.full((len(near), 4), 9999, np.int64)
+    stored = np.full((len(near), 2 * radius), 9999, np.uint16)
+    for i, j in np.ndindex(*costs.shape):
+        if i - radius <= j < i + radius:
+            costs[i, j] = stored[i, j - i + radius] = near[i][j]
+    assert _path(_Costs(stored, 4, radius)) == slow_path(costs)
 
 
-def slow_path(costs: "np.typing.NDArray[np.int32]") -> list[tuple[int, int]]:
+def slow_path(costs: "np.typing.NDArray[np.int64]") -> list[tuple[int, int]]:
     """Totals cell by cell; back from the end by diagonal, then previous row, then previous column."""
     far = 10**9
     total: dict[tuple[int, int], int] = {}

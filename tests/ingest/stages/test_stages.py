@@ -9,7 +9,6 @@ from infra.errors import StorageError
 from ingest.decode.isolation import Limits
 from ingest.records import Clip, Media, Reject, Utterance, stable_uid
 from ingest.settings import Frames, Ingest, Speech
-from ingest.stages.cut import Cut
 from ingest.stages.run import ClipMaker, guarded
 from ingest.stages.transcribe import Transcribe
 from pipeline.demo.broken import BREAKAGES
@@ -26,22 +25,6 @@ def media(path: Path, **changes: object) -> Media:
 
 def said(*times: tuple[float, float]) -> tuple[Utterance, ...]:
     return tuple(Utterance(f"sentence {n}.", start, end) for n, (start, end) in enumerate(times))
-
-
-def test_four_in_a_row_make_a_clip_and_a_long_silence_begins_anew() -> None:
-    told = said((0, 1), (1, 2), (10, 11), (11, 12), (12, 13), (13, 14), (14, 15), (15, 16))
-    clips = Cut(4, 5.0, narrated=True)(media(Path("x.mp4"), utterances=told, duration_s=15.5))
-    assert isinstance(clips, list)
-    (clip,) = clips
-    assert (clip.start_s, clip.end_s) == (10, 14)
-    assert clip.transcripts == told[2:6]
-    assert clip.uid == stable_uid(clip.media_uid, 10_000, 14_000)
-
-
-def test_too_few_utterances_are_set_aside() -> None:
-    found = Cut(4, 5.0, narrated=True)(media(Path("x.mp4"), utterances=said((0, 1), (1, 2), (2, 3))))
-    assert isinstance(found, Reject)
-    assert (found.stage, found.reason) == ("cut", "few_utterances")
 
 
 def test_a_captioned_video_is_one_clip_over_the_whole(tmp_path: Path) -> None:
@@ -125,11 +108,3 @@ def test_transcripts_return_to_their_media_whatever_the_order(tmp_path: Path) ->
     soundless = found[silent.uid]
     assert isinstance(soundless, Reject)
     assert soundless.reason == "no_sound"
-
-
-def test_what_is_said_after_the_last_picture_makes_no_clip() -> None:
-    told = said((0, 1), (1, 2), (2, 3), (3, 6), (6, 7))
-    found = Cut(4, 5.0, narrated=True)(media(Path("x.mp4"), utterances=told, duration_s=5.0))
-    assert isinstance(found, list)
-    assert [(clip.start_s, clip.end_s) for clip in found] == [(0, 5.0)]
-    assert isinstance(Cut(5, 5.0, narrated=True)(media(Path("x"), utterances=told, duration_s=5.0)), Reject)

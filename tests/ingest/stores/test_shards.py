@@ -13,7 +13,7 @@ from ingest.records import VERSION_KEY, Clip, Reject, Word, from_table, to_table
 from ingest.stores.commit import ShardPlace, commit_shard
 from ingest.stores.ledger import Ledger
 from ingest.stores.order import Order, row_groups
-from ingest.stores.quarantine import read_rejects
+from ingest.stores.quarantine import read_rejects, write_rejects
 from ingest.stores.shards import PartWriter, part_uri, parts_of, read_clips
 from ingest.stores.windows import read_window
 from tests.ingest.clips import synthetic_clip, write_stream
@@ -69,6 +69,13 @@ def test_a_shard_counts_only_with_its_line(tmp_path: Path) -> None:
     assert len(read_clips(store, "a")) == 2
     assert read_rejects(store, "a") == [reject]
     assert Ledger(store, "a").committed() == {"hash": line}
+
+
+def test_a_row_of_the_quarantine_tells_what_why_which_bytes_and_how_to_try_again(tmp_path: Path) -> None:
+    reject = Reject("uid", "probe", "empty", "zero bytes", "synthetic", "uri", "hash of the bytes")
+    write_rejects(str(tmp_path), "a", "shard", [reject])
+    (row,) = pq.read_table(tmp_path / "a/quarantine/part-shard.parquet").to_pylist()
+    assert row == {**vars(reject), "command": "reelscript quarantine RECIPE --only uid"}
 
 
 def test_the_digest_names_the_state_of_the_ledger(tmp_path: Path) -> None:
