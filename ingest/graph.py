@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import pyarrow as pa
 import ray
@@ -28,6 +28,7 @@ from ingest.sources.source import InputShard, Source
 from ingest.stores.ledger import Ledger, Line, Part
 from ingest.stores.order import Order, row_groups
 from ingest.stores.shards import part_uri, parts_of, read_part
+from ingest.stores.webdataset import export_part
 from ingest.stores.windows import read_window
 from ingest.work import Listener, Maker, Outcome, Task, task_rows
 
@@ -322,3 +323,30 @@ def _parts(store: str, stream: str) -> list[Part]:
             f"{store}: stream {stream!r} holds no clips; run `reelscript ingest` into this store first"
         )
     return parts
+
+
+def export_webdataset(store: str, stream: str) -> Iterator[bool]:
+    """Write every committed part of a stream as a tar; gives, part by part, whether there was something to write.
+
+    Raises UserError for a stream without clips.
+    """
+    parts = [{"part": json.dumps(asdict(part))} for part in _parts(store, stream)]
+    plan = ray.data.from_items(parts, override_num_blocks=min(len(parts), _MAX_BLOCKS))
+    written = plan.map_batches(
+        _TarWriter(store, stream), batch_size=None, batch_format="pyarrow", num_cpus=0.5
+    )
+    with _user_errors():
+        for row in written.iter_rows():
+            yield row["written"]
+
+
+@dataclass(frozen=True)
+class _TarWriter:
+    """Parts to tars."""
+
+    store: str
+    stream: str
+
+    def __call__(self, parts: pa.Table) -> pa.Table:
+        found = [Part.from_json(text) for text in parts["part"].to_pylist()]
+        return pa.table({"written": [export_part(self.store, self.stream, part) for part in found]})

@@ -46,6 +46,8 @@ class Ingest:
     """Raw archives to train-ready shards. Running again does what is missing and says so."""
 
     recipe: Flat
+    export: Literal["webdataset"] | None = None
+    """Also write the shards as WebDataset tars, for other trainers, into STORE/STREAM/webdataset."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def work(options: Any, command: str) -> None:
         case Run():
             verbs.run_all(options.recipe, command)
         case Ingest():
-            verbs.run_ingest(options.recipe, command)
+            verbs.run_ingest(options.recipe, command, options.export)
         case Tune():
             verbs.run_tune(options.recipe, command)
         case Train():

@@ -19,6 +19,8 @@ from infra.tracking import Run as TrackedRun
 from infra.tracking import flat, tracking_for
 from ingest import graph
 from ingest.graph import StreamSummary
+from ingest.stores.ledger import Ledger
+from ingest.stores.shards import parts_of
 from pipeline import outcome
 from pipeline.embed import Checkpoint, Fresh, Load
 from pipeline.evaluate import HeldOut, evaluate_each, read_captions
@@ -121,6 +123,20 @@ def ingest(work: Work) -> Done:
         if earlier:
             return earlier
     return work.steps.record("ingest", inputs, plain(summary), summary.seconds)
+
+
+def export_shards(work: Work) -> None:
+    """Every stream that holds clips as WebDataset tars."""
+    store = work.recipe.store
+    streams = dict.fromkeys(source.stream for source in work.recipe.data.sources)
+    counts = {stream: len(parts_of(Ledger(store, stream).committed().values())) for stream in streams}
+    with step(work, "export"), progress("Export WebDataset", "shards", sum(counts.values())) as told:
+        written: list[bool] = []
+        for stream in filter(counts.get, streams):
+            for new in graph.export_webdataset(store, stream):
+                written.append(new)
+                told(len(written))
+    work.say(f"{sum(written)} of {len(written)} shards written as tars below {store}/STREAM/webdataset")
 
 
 def check_root(recipe: Recipe) -> None:

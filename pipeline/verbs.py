@@ -27,10 +27,12 @@ def run_all(recipe: Recipe, command: str) -> None:
         show(work, [run.everything(work)])
 
 
-def run_ingest(recipe: Recipe, command: str) -> None:
+def run_ingest(recipe: Recipe, command: str, export: str | None = None) -> None:
     """`reelscript ingest`."""
     with working(recipe, command) as work:
         run.ingest(work)
+        if export is not None:
+            run.export_shards(work)
 
 
 def run_train(recipe: Recipe, command: str) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from infra import objects
 from infra.errors import StorageError
@@ -26,6 +27,16 @@ class Part:
     def num_rows(self) -> int:
         """Clips in this part."""
         return sum(self.row_groups)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Part":
+        """What `asdict` and JSON made of it."""
+        return cls.from_plain(json.loads(text))
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Part":
+        """Raises KeyError if it is damaged."""
+        return cls(plain["name"], tuple(plain["row_groups"]), plain["num_bytes"])
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Line:
         version = values.pop("version")
         if version != _VERSION:
             raise ValueError(f"ledger version {version}, this Reelscript reads version {_VERSION}")
-        parts = tuple(Part(p["name"], tuple(p["row_groups"]), p["num_bytes"]) for p in values.pop("parts"))
+        parts = tuple(map(Part.from_plain, values.pop("parts")))
         return cls(parts=parts, **values)
 
 

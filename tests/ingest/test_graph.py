@@ -8,7 +8,7 @@ import pytest
 
 from infra import objects
 from infra.errors import StorageError, UserError
-from ingest.graph import StreamSummary, clip_stream, ingest, stored_clips
+from ingest.graph import StreamSummary, clip_stream, export_webdataset, ingest, stored_clips
 from ingest.records import stable_uid
 from ingest.settings import Frames, Ingest, Sentences, Speech
 from ingest.sources.cc12m import CC12M
@@ -181,6 +181,16 @@ def test_the_stream_has_every_row_once_an_epoch_in_whole_units_from_any_position
 def test_stored_clips_come_in_stored_order(store: str) -> None:
     uids = [row["uid"] for row in stored_clips(store, "stills").iter_rows()]
     assert uids == [clip.uid for clip in read_clips(store, "stills")]
+
+
+def test_every_shard_is_exported_as_a_tar_once(store: str) -> None:
+    assert set(export_webdataset(store, "stills")) == {True}
+    assert set(export_webdataset(store, "stills")) == {False}
+    tars = objects.list_files(objects.join(store, "stills", "webdataset"))
+    parts = objects.list_files(objects.join(store, "stills", "shards"))
+    assert [Path(tar).stem for tar in tars] == [Path(part).stem for part in parts]
+    for tar in tars:
+        objects.remove(tar)
 
 
 def test_a_stream_without_clips_says_what_to_do(tmp_path: Path) -> None:
