@@ -20,12 +20,13 @@ import fsspec
 import pyarrow.fs as pafs
 from botocore import exceptions as boto
 
+from infra.endpoint import endpoint
 from infra.errors import StorageError
 
 _S3_CONFIG = {
     "connect_timeout": 10,
     "read_timeout": 60,
-    "retries": {"max_attempts": 4, "mode": "standard"},
+    "retries": {"total_max_attempts": 1, "mode": "standard"},  # infra.patience waits, botocore does not
     "request_checksum_calculation": "when_required",  # other servers than AWS answer the new checksums wrongly
     "response_checksum_validation": "when_required",
 }
@@ -52,12 +53,10 @@ def _filesystem(scheme: str, process: int) -> Any:
     """One filesystem per process: s3fs must not be used across a fork."""
     if scheme == "file":
         return fsspec.filesystem("file", skip_instance_cache=True)
-    return fsspec.filesystem(
-        "s3",
-        skip_instance_cache=True,
-        use_listings_cache=False,
-        config_kwargs=_S3_CONFIG,
-        default_fill_cache=False,
+    from infra.patience import PatientS3  # s3fs is slow to import, and few processes need it
+
+    return PatientS3(
+        skip_instance_cache=True, use_listings_cache=False, config_kwargs=_S3_CONFIG, default_fill_cache=False
     )
 
 
@@ -224,10 +223,7 @@ def translated(uri: str) -> Iterator[None]:
         message = f"{uri}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         raise StorageError(message) from error
     except (boto.ConnectionError, boto.HTTPClientError, ConnectionError, TimeoutError) as error:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL", "the S3 endpoint")
-        message = (
-            f"{uri}: {_without_keys(endpoint)} cannot be reached; check the network and AWS_ENDPOINT_URL"
-        )
+        message = f"{uri}: {endpoint()} cannot be reached; check the network and AWS_ENDPOINT_URL"
         raise StorageError(message) from error
     except OSError as error:
         raise StorageError(f"{uri}: {_reason(error)}") from error
@@ -236,6 +232,8 @@ def translated(uri: str) -> Iterator[None]:
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error.__cause__, boto.ClientError):
+        return f"{endpoint()} says {error.__cause__.response.get('Error', {}).get('Code')} ({error.strerror or error})"
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return "the disk is full; free some space and run the command again"
@@ -245,12 +243,3 @@ def _reason(error: OSError) -> str:
             return "a file stands where a folder is needed, or a folder where a file is needed"
         case _:
             return error.strerror or f"{type(error).__name__} ({str(error)[:200]})"
-
-
-def _without_keys(endpoint: str) -> str:
-    parts = urlsplit(endpoint)
-    return (
-        f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
-        if parts.hostname
-        else endpoint
-    )

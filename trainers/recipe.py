@@ -29,8 +29,17 @@ class VideoTower:
     """Standard deviation of the fresh temporal table; None: the published width**-0.5. A model that starts
     from scratch needs rows as long as its fresh patch embedding's, or sorting stays at chance."""
     temporal_start: TemporalStart = "as_published"
-    """Start of the temporal attention: "as_published", q, k, v zero and an output projection of ones (q and k
-    then never train, section 3.4); "from_spatial", the spatial q, k, v and an output projection of zeros."""
+    """Start of the temporal attention, which says nothing at step 0 whatever the start.
+
+    "as_published": q, k, v zero and an output projection of ones. q and k then never train (section 3.4), and v begins
+    from rounding errors, as the LayerNorm behind removes the direction of ones: a mean over time, the same for every
+    frame. "from_spatial": the spatial q, k, v and an output projection of zeros; all of it trains.
+
+    Measured with the tiny recipe (`trainers/models/README.md`; seeds 0, 1, 2): sorting leaves its plateau at
+    step 211, 391, 131 of 400 as published, at 199, 259, 133 from spatial, at 223, never, 137 without the modules;
+    74 % (58 to 82) of the transcripts are placed right as published, 82 % on each seed from spatial. Retrieval and
+    twins tie. Where motions alone differ, starts tie as well.
+    """
 
 
 @dataclass(frozen=True)

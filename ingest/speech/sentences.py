@@ -12,17 +12,19 @@ MAX_WORDS = 40
 """Words after which a text without punctuation is ended."""
 LAST_WORD_S = 1.0
 """Longest time given to a word whose end is not known."""
-_ENDS = re.compile(r"[.!?][\"')\]]*$")
-_PIECES = re.compile(r"[^.!?]*[.!?]+[\"')\]]*|[^.!?]+$")
+_ENDS = re.compile(r"(?:[.!?][\"')\]]*|[。！？][」』”’]*)$")
+# An end mark inside a number or a name ("3.5", "U.S.") ends nothing; those of Chinese and Japanese need no blank.
+_PIECES = re.compile(r".+?(?:[.!?]+[\"')\]]*(?=\s|$)|[。！？]+[」』”’]*|$)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of text as a speech model gives it; seconds of the medium."""
+    """A stretch of text as a speech model gives it, words where their times are known; seconds of the medium."""
 
     text: str
     start_s: float
     end_s: float
+    words: tuple[Word, ...] = ()
 
 
 def sentences_of_words(words: Sequence[Word], origin: str) -> tuple[Utterance, ...]:
@@ -56,19 +58,35 @@ def sentences_of_segments(segments: Sequence[Segment], origin: str) -> tuple[Utt
     for piece in (piece for segment in segments for piece in _pieces(segment)):
         if utterances and _runs_on(utterances[-1], piece):
             before = utterances[-1]
-            utterances[-1] = Utterance(f"{before.text} {piece.text}", before.start_s, piece.end_s, (), origin)
+            text, words = f"{before.text} {piece.text}", before.words + piece.words
+            utterances[-1] = Utterance(text, before.start_s, piece.end_s, words, origin)
         else:
-            utterances.append(Utterance(piece.text, piece.start_s, piece.end_s, (), origin))
+            utterances.append(Utterance(piece.text, piece.start_s, piece.end_s, piece.words, origin))
     return tuple(utterances)
 
 
 def _pieces(segment: Segment) -> Iterator[Segment]:
-    """The sentences of a segment; its time is shared out by their letters."""
+    """The sentences of a segment; they last as long as their words or, where unknown, share its time by letters."""
     seconds = (segment.end_s - segment.start_s) / max(len(segment.text), 1)
+    waiting = list(segment.words)
     for found in _PIECES.finditer(segment.text):
         if text := found.group().strip():
             start, end = found.span()
-            yield Segment(text, segment.start_s + start * seconds, segment.start_s + end * seconds)
+            words = _first_words(waiting, text)
+            times = (segment.start_s + start * seconds, segment.start_s + end * seconds)
+            if words:
+                times = (words[0].start_s, words[-1].end_s or times[1])
+            yield Segment(text, *times, tuple(words))
+
+
+def _first_words(waiting: list[Word], text: str) -> list[Word]:
+    """Take from the front those words whose letters make up the text."""
+    missing = len("".join(text.split()))
+    words: list[Word] = []
+    while waiting and missing > 0:
+        words.append(waiting.pop(0))
+        missing -= len("".join(words[-1].text.split()))
+    return words
 
 
 def _runs_on(before: Utterance, piece: Segment) -> bool:

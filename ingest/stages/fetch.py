@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from infra import objects
-from infra.errors import StorageError
 from ingest.decode.failure import MediaError
 from ingest.records import Media
 
@@ -49,6 +48,6 @@ def content_hash(media: Media, path: Path | None = None) -> str:
         with objects.translated(uri), objects.open_input(uri) as file:
             while piece := file.read(_PIECE_BYTES):
                 state.update(piece)
-    except StorageError:
+    except objects.MissingError:
         return ""
     return state.hexdigest()

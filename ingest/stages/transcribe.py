@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,15 @@ from ingest import settings
 from ingest.decode.isolation import Limits
 from ingest.decode.sound import SAMPLE_RATE, extract_sound
 from ingest.records import Media, Reject, stable_uid
-from ingest.speech.engine import SpeechEngine, SpeechWindow
+from ingest.speech.engine import SpeechModel, SpeechWindow
 from ingest.speech.sentences import sentences_of_segments
 from ingest.speech.voice_activity import Span, speech_spans, windows
 from ingest.stages.fetch import local_file
 from ingest.stages.probe import Probe
 from ingest.stages.run import guarded
+
+if TYPE_CHECKING:  # seconds to import, and decoding actors need none of it
+    from ingest.speech.recogniser import Recogniser, Transcript
 
 _AHEAD = 4  # media whose sound is taken out while the engine works
 
@@ -40,7 +44,7 @@ class Transcribe:
     limits: Limits
 
     def __call__(self, items: Iterable[Media | Reject]) -> Iterator[Media | Reject]:
-        """The same media with utterances, or Rejects: unreadable, no_sound, no_speech. Order may change."""
+        """The same media with utterances, or Rejects: unreadable, no_sound, no_speech, language. Order may change."""
         waiting: list[Heard] = []
         for heard in _prefetched(items, self._hear):
             if not isinstance(heard, Heard):
@@ -77,14 +81,19 @@ class Transcribe:
 
     def _recognised(self, heard: Sequence[Heard]) -> Iterator[Media | Reject]:
         engine = speech_engine(self.speech)
-        results = iter(engine.recognise([window for item in heard for window in item.windows]))
-        for item in heard:
-            segments = [segment for _ in item.windows for segment in next(results)]
-            utterances = sentences_of_segments(segments, engine.origin)
-            if utterances:
-                yield replace(item.media, utterances=utterances)
-            else:
-                yield _reject(item.media, "no_speech", f"{len(item.windows)} windows, no words")
+        transcripts = engine.transcripts([item.windows for item in heard])
+        for item, transcript in zip(heard, transcripts, strict=True):
+            yield self._told(item, transcript, engine.origin)
+
+    def _told(self, heard: Heard, transcript: "Transcript", origin: str) -> Media | Reject:
+        if heard.windows and not transcript.wanted:
+            language, allowed = transcript.language, ", ".join(self.speech.languages)
+            detail = f"{language.code} is spoken (probability {language.probability:.2f}), wanted: {allowed}"
+            return _reject(heard.media, "language", detail)
+        utterances = sentences_of_segments(transcript.segments, origin)
+        if not utterances:
+            return _reject(heard.media, "no_speech", f"{len(heard.windows)} windows, no words")
+        return replace(heard.media, utterances=utterances)
 
 
 def _window(media: Media, samples: NDArray[np.int16], span: Span) -> SpeechWindow:
@@ -111,13 +120,23 @@ def _prefetched(
             yield ahead.popleft().result()
 
 
-def speech_engine(speech: settings.Speech) -> SpeechEngine:
+def speech_engine(speech: settings.Speech) -> "Recogniser":
     """The engine of this process, loaded once."""
     return _engine_of(os.getpid(), speech)
 
 
 @cache
-def _engine_of(process: int, speech: settings.Speech) -> SpeechEngine:
-    from ingest.speech.whisper_engine import WhisperEngine  # seconds to import; decoding actors never need it
+def _engine_of(process: int, speech: settings.Speech) -> "Recogniser":
+    from ingest.speech.recogniser import Recogniser
 
-    return WhisperEngine(speech)
+    return Recogniser(_model(speech), speech)
+
+
+def _model(speech: settings.Speech) -> SpeechModel:
+    if speech.engine == "faster-whisper":
+        from ingest.speech.faster_whisper_engine import FasterWhisperModel
+
+        return FasterWhisperModel(speech)
+    from ingest.speech.whisper_engine import WhisperModel
+
+    return WhisperModel(speech)

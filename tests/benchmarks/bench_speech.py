@@ -115,9 +115,12 @@ def main() -> None:
         checkpoint = Path(folder) / f"{given.model}.pt"
         write_checkpoint(checkpoint, DIMENSIONS[given.model], given.tokens)
         settings = Speech(model=str(checkpoint), batch_windows=given.batch, temperatures=(0.0,))
-        ours = Recogniser(WhisperModel(settings), settings)
+        loaded = WhisperModel(settings)
+        ours = Recogniser(loaded, settings)
         model = whisper.load_model(str(checkpoint))
     said: dict[str, list[int]] = {"ours": [], "whisper": []}
+    (checked,) = loaded.decode(loaded.encode([sounds[0]]), ["en"], 0.0, [0])
+    assert len(checked.tokens) == given.tokens, "the checkpoint does not say what it was made to say"
 
     def batched() -> None:
         transcripts = ours.transcripts([speech_windows(n, sound) for n, sound in enumerate(sounds)])
@@ -141,9 +144,15 @@ def main() -> None:
     pair = timed_in_turns(batched, file_by_file, given.repeats, clock)
     seconds = sum(len(sound) for sound in sounds) / SAMPLE_RATE
     print(f"{given.model}, batch {given.batch}, {given.threads} threads, {model.device}, {len(sounds)} media")
-    print(f"windows: ours {len(said['ours'])}, whisper {len(said['whisper'])} of {sorted(set(said['whisper']))} tokens")
-    print(f"seconds of sound per second: ours {seconds / pair.ours_s:.2f}, whisper {seconds / pair.other_s:.2f}")
-    result(f"speech_{given.model}_{model.device.type}", pair.ratio, "1.5" if model.device.type == "cpu" else "8")
+    print(
+        f"windows: ours {len(said['ours'])}, whisper {len(said['whisper'])} of {sorted(set(said['whisper']))} tokens"
+    )
+    print(
+        f"seconds of sound per second: ours {seconds / pair.ours_s:.2f}, whisper {seconds / pair.other_s:.2f}"
+    )
+    result(
+        f"speech_{given.model}_{model.device.type}", pair.ratio, "1.5" if model.device.type == "cpu" else "8"
+    )
 
 
 if __name__ == "__main__":

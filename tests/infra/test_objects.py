@@ -8,6 +8,7 @@ import pytest
 
 from infra import objects
 from infra.errors import StorageError
+from infra.patience import Patience, PatientS3
 from tests.conftest import S3Server
 
 
@@ -81,6 +82,7 @@ def test_a_refused_key_is_said_without_showing_it(
 
 def test_an_unreachable_endpoint_is_named(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(PatientS3, "_patience", Patience(first_s=0.0))
     objects._filesystem.cache_clear()
     try:
         with pytest.raises(StorageError, match=r"http://127\.0\.0\.1:9 cannot be reached"):

@@ -6,14 +6,11 @@ from pathlib import Path
 import pytest
 
 from infra.errors import StorageError
-from ingest.decode.isolation import Limits
 from ingest.records import Clip, Media, Reject, Utterance, stable_uid
-from ingest.settings import Frames, Ingest, Speech
+from ingest.settings import Frames, Ingest
 from ingest.stages.run import ClipMaker, guarded
-from ingest.stages.transcribe import Transcribe
 from pipeline.demo.broken import BREAKAGES
-from tests.ingest.media_files import jpeg, numbers_of, spoken, write_video
-from tests.ingest.speech_model import write_random_whisper
+from tests.ingest.media_files import jpeg, numbers_of, write_video
 
 SETTINGS = Ingest(frames=Frames(candidates=8, short_side=32, memory_mb=2048))
 
@@ -82,29 +79,3 @@ def test_a_stage_that_breaks_costs_its_medium_and_a_store_that_fails_ends_the_ru
     assert (found.reason, found.detail) == ("unexpected", "ZeroDivisionError: by zero")
     with pytest.raises(StorageError):
         guarded(media(Path("x.mp4")), "frames", away)
-
-
-def test_transcripts_return_to_their_media_whatever_the_order(tmp_path: Path) -> None:
-    model = write_random_whisper(tmp_path / "random.pt")
-    speech = Speech(model=str(model), temperatures=(0.0,), no_speech=1.1, batch_windows=3)
-    transcribe = Transcribe(speech, Limits(20.0, 2048))
-    texts = ("The red circle floats.", "A square.", "Blue triangles march to the left.")
-    videos = [
-        media(write_video(tmp_path / f"{n}.mp4", sound=spoken(*texts[: n + 1], gap_s=2.5))) for n in range(3)
-    ]
-    silent, told = (
-        media(write_video(tmp_path / "silent.mp4")),
-        media(Path("told.mp4"), utterances=said((0, 1))),
-    )
-    earlier = Reject("uid", "source", "bad_row", "")
-    found = {m.uid: m for m in transcribe([earlier, *videos, silent, told])}
-    again = {m.uid: m for m in transcribe([told, silent, *videos[::-1], earlier])}
-    assert found == again
-    heard = [found[video.uid] for video in videos]
-    assert all(isinstance(m, Media) and m.utterances and m.has_sound for m in heard)
-    assert len({str(m.utterances) for m in heard if isinstance(m, Media)}) == 3
-    assert found[told.uid] == told
-    assert found["uid"] == earlier
-    soundless = found[silent.uid]
-    assert isinstance(soundless, Reject)
-    assert soundless.reason == "no_sound"
