@@ -17,6 +17,7 @@ from trainers.batch import Batch
 from trainers.checkpoint import MODEL_FILE, State, load_state, load_weights
 from trainers.freezing import freeze
 from trainers.gathering import num_ranks
+from trainers.models.starts import start_temporal_attention
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights.files import load_start, read_weights
 from trainers.optimizers import build_optimizer, set_rates
@@ -74,7 +75,9 @@ def build_learner(
     if checkpoint := resume or start:
         load_weights(model, join(checkpoint, MODEL_FILE))
     elif training.init:
-        load_start(model, read_weights(training.init), training.init)
+        layout = load_start(model, read_weights(training.init), training.init)
+        if layout in ("clip", "openclip"):  # they cover no temporal module, and one may copy what they cover
+            start_temporal_attention(model.video, training.model.video.temporal_start)
     freeze(model, stage.freeze, stage.frozen_text_blocks)
     task = Task(model, stage.temperature, stage.gather).to(device)
     named = itertools.chain(model.named_parameters(), task.objectives.named_parameters("objectives"))

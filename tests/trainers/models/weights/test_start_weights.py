@@ -149,6 +149,19 @@ def test_start_weights_that_cannot_be_used_are_named_with_their_fault(
     assert "\n" not in str(refusal.value)
 
 
+def test_a_temporal_attention_that_copies_the_spatial_one_copies_that_of_the_start_weights(
+    tmp_path: Path,
+) -> None:
+    model = replace(MODEL, video=replace(MODEL.video, temporal_start="from_spatial"))
+    entries = openclip.export(VideoTextModel.fresh(model, seed=9))
+    save_file({name: value.contiguous() for name, value in entries.items()}, tmp_path / "clip.safetensors")
+    recipe = replace(training(1), model=model, init=str(tmp_path / "clip.safetensors"))
+    started = build_learner(recipe, 0, torch.device("cpu"), None, None).task.model.video.blocks[0]
+    expected = entries["visual.transformer.resblocks.0.attn.in_proj_weight"]
+    assert torch.equal(started.attn.qkv.weight, expected)
+    assert torch.equal(started.timeattn.qkv.weight, expected)
+
+
 def test_a_file_that_is_cut_off_or_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("a poem, not weights")
     with pytest.raises(UserError, match="not a torch file"):
