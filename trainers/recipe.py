@@ -95,7 +95,9 @@ class Pixels:
     resize: Literal["nearest", "bicubic"] = "nearest"
     """"nearest": frames of another side are resized by nearest neighbour before the window is cut, as published;
     fine patterns turn into false ones. "bicubic": the window, cut from the frame as stored and possibly larger
-    than the tower's input, is resized to it on the training device, antialiased, as CLIP's own frames were."""
+    than the tower's input, is resized to it on the training device, antialiased, as CLIP's own frames were.
+    Measured on the demo with one seed (frames of 96 pixels to 64, CLIP's constants): R@1 in A, B, D 62, 66, 65
+    against 58, 61, 56 with nearest neighbour, sorting 81 in both; seeds differ by more."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """ImageNet's constants, as published for all sizes; CLIP's own towers were trained with CLIP_MEAN, CLIP_STD."""
