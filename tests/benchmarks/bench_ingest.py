@@ -152,11 +152,11 @@ def main() -> None:
     session.start("local")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source, few = (archive(folder / str(n), n, arguments.films) for n in (count, max(16, count // 40)))
+        source, few = (archive(folder / str(n), n, arguments.films) for n in (count, max(16, count // 4)))
         sides = {"graph": partial(by_graph, source), "pool": partial(by_pool, source)}
         rates = measure(sides, turns, folder)
         slow = measure(
-            {"read_videos": lambda store: by_read_videos(few, store, max(16, count // 40))}, 1, folder
+            {"read_videos": lambda store: by_read_videos(few, store, max(16, count // 4))}, 1, folder
         )
     ratios = [graph / pool for graph, pool in zip(rates["graph"], rates["pool"], strict=True)]
     print(f"ingest_against_pool ratio={median(ratios):.2f} target=0.90")
