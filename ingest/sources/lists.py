@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from infra import objects
 from infra.errors import UserError
-from ingest.records import stable_uid
+from ingest.records import Reject, stable_uid
 from ingest.sources.source import InputShard
 
 _MAX_ROW_BYTES = 1 << 20
@@ -39,6 +39,13 @@ class Row:
     def cell(self, index: int) -> str:
         """The text of one column, stripped; a short row is empty where it ends."""
         return self.cells[index].strip() if index < len(self.cells) else ""
+
+
+def bad_row(source: str, shard: InputShard, row: Row, uri: str = "") -> Reject:
+    """What becomes of a row that breaks the format or names no file of the archive."""
+    uid = stable_uid(source, "row", shard.slot, row.place)
+    detail = f"{shard.name}, byte {row.place}: {row.broken or row.cells}"
+    return Reject(uid, "source", "bad_row", detail[:500], source, uri)
 
 
 @dataclass(frozen=True)

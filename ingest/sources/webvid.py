@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from infra import objects
 from ingest.records import Media, Reject, stable_uid
 from ingest.sources import downloads, webdataset
-from ingest.sources.lists import ListFile, Row, list_uri
+from ingest.sources.lists import ListFile, Row, bad_row, list_uri
 from ingest.sources.source import InputShard, inside
 
 
@@ -93,10 +93,7 @@ class WebVidTars:
 
 def _captioned(source: str, shard: InputShard, row: Row, key: str, uri: str, caption: str) -> Media | Reject:
     if row.broken or not inside(key):
-        detail = f"{shard.name}, byte {row.place}: {row.broken or row.cells}"
-        return Reject(
-            stable_uid(source, "row", shard.slot, row.place), "source", "bad_row", detail[:500], source
-        )
+        return bad_row(source, shard, row)
     uid = stable_uid(source, key)
     if not caption:
         return Reject(uid, "source", "no_caption", f"{shard.name}: {key}"[:500], source, uri)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from infra import objects
 from ingest.records import Media, Reject, stable_uid
 from ingest.sources.annotations import AnnotationError, first_found, provided_utterances
-from ingest.sources.lists import ListFile, Row, list_uri
+from ingest.sources.lists import ListFile, Row, bad_row, list_uri
 from ingest.sources.source import InputShard, inside
 
 
@@ -76,9 +76,7 @@ def _narrated(
 ) -> Media | Reject:
     """A row's video below `folder` with its transcript, or a Reject: bad_row, bad_annotation."""
     if row.broken or not inside(key):
-        uid = stable_uid(source, "row", shard.slot, row.place)
-        detail = f"{shard.name}, byte {row.place}: {row.broken or row.cells}"
-        return Reject(uid, "source", "bad_row", detail[:500], source, shard.uri)
+        return bad_row(source, shard, row, shard.uri)
     uid, uri = stable_uid(source, key), objects.join(folder, key)
     plain = objects.join(folder, annotation)
     try:

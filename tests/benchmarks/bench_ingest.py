@@ -7,13 +7,11 @@ finished its first input shard, on all sides, so that starts are not measured. S
 """
 
 import argparse
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,8 +42,7 @@ def archive(folder: Path, count: int, films: Path) -> WebVid:
     videos.mkdir(parents=True)
     rows = ["videoid,contentUrl,duration,page_dir,name"]
     for number in range(count):
-        os.link(shutil.copy(paths[number % 3], folder / "one.mp4"), videos / f"{number}.mp4")
-        (folder / "one.mp4").unlink()
+        shutil.copy(paths[number % 3], videos / f"{number}.mp4")
         rows.append(f"{number},http://x,PT12S,p,a caption of number {number}")
     (folder / "results_train.csv").write_text("\n".join(rows) + "\n")
     return WebVid(str(folder))
@@ -99,30 +96,21 @@ def make(source: WebVid, store: str, task: str) -> None:
         pass
 
 
-def by_read_videos(source: WebVid, store: str, count: int) -> float:
-    """Ray Data's own reader: all frames as rows; of each video the wanted ones are resized, encoded and written."""
+def by_read_videos(source: WebVid, count: int) -> float:
+    """Ray Data's own reader: all frames as rows; of each video the wanted ones are resized and encoded."""
     paths = [f"{source.root}/videos/p/{number}.mp4" for number in range(count)]
     rate = Rate(skip=machine_cores())
-    frames = ray.data.read_videos(paths, include_paths=True).map_batches(store_frames, batch_size=None)
+    frames = ray.data.read_videos(paths, include_paths=True).map_batches(encode_frames, batch_size=None)
     for done, _ in enumerate(frames.iter_batches(batch_size=None), start=1):
         rate.at(done)
-    frames_written = Path(store)
-    frames_written.mkdir(exist_ok=True)
     return rate.per_s
 
 
-def store_frames(batch: dict[str, np.ndarray]) -> dict[str, list[bytes]]:
+def encode_frames(batch: dict[str, np.ndarray]) -> dict[str, list[bytes]]:
     """A block of read_videos holds the frames of a video."""
     wanted = middle_indices(SETTINGS.frames.candidates, len(batch["frame"]))
     small = (resize_short_side(batch["frame"][number], SETTINGS.frames.short_side) for number in wanted)
     return {"jpeg": [encode(frame, SETTINGS.frames.jpeg_quality) for frame in small]}
-
-
-@contextmanager
-def emptied(folder: Path) -> Iterator[str]:
-    """A store that is removed afterwards."""
-    yield str(folder)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def measure(sides: dict[str, Callable[[str], float]], turns: int, folder: Path) -> dict[str, list[float]]:
@@ -130,8 +118,9 @@ def measure(sides: dict[str, Callable[[str], float]], turns: int, folder: Path) 
     found: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(turns):
         for name in names_in_turn(sides, turn):
-            with emptied(folder / f"{name}-{turn}") as store:
-                found[name].append(sides[name](store))
+            store = folder / f"{name}-{turn}"
+            found[name].append(sides[name](str(store)))
+            shutil.rmtree(store, ignore_errors=True)
             print(f"  turn {turn}  {name:12} {found[name][-1]:6.2f} videos/s", flush=True)
     return found
 
@@ -155,9 +144,7 @@ def main() -> None:
         source, few = (archive(folder / str(n), n, arguments.films) for n in (count, max(16, count // 4)))
         sides = {"graph": partial(by_graph, source), "pool": partial(by_pool, source)}
         rates = measure(sides, turns, folder)
-        slow = measure(
-            {"read_videos": lambda store: by_read_videos(few, store, max(16, count // 4))}, 1, folder
-        )
+        slow = measure({"read_videos": lambda store: by_read_videos(few, max(16, count // 4))}, 1, folder)
     ratios = [graph / pool for graph, pool in zip(rates["graph"], rates["pool"], strict=True)]
     print(f"ingest_against_pool ratio={median(ratios):.2f} target=0.90")
     against = median(rates["graph"]) / median(slow["read_videos"])

@@ -13,18 +13,7 @@ from ingest.settings import Speech
 from ingest.speech.engine import SAMPLE_RATE, SpeechWindow
 from ingest.speech.recogniser import Recogniser, Transcript
 from ingest.speech.whisper_engine import WhisperModel
-from tests.ingest.speech.windows import demo_checkpoint, narrated_window, sentences
-from tests.ingest.speech_model import write_random_whisper
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo_checkpoint(tmp_path_factory.mktemp("demo"))
-
-
-@pytest.fixture(scope="module")
-def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_whisper(tmp_path_factory.mktemp("random") / "random.pt", multilingual=True)
+from tests.ingest.speech.windows import narrated_window, sentences
 
 
 def engine(settings: Speech) -> Recogniser:

@@ -15,18 +15,7 @@ from ingest.speech.engine import SAMPLE_RATE
 from ingest.speech.recogniser import Recogniser
 from ingest.speech.time_tokens import timed_tokens
 from ingest.speech.whisper_engine import WhisperModel
-from tests.ingest.speech.windows import demo_checkpoint, narrated_window, sentences
-from tests.ingest.speech_model import write_random_whisper
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo_checkpoint(tmp_path_factory.mktemp("demo"))
-
-
-@pytest.fixture(scope="module")
-def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_whisper(tmp_path_factory.mktemp("random") / "random.pt", multilingual=True)
+from tests.ingest.speech.windows import narrated_window, sentences
 
 
 def test_a_batch_says_what_whisper_decode_says_window_by_window(demo: Path) -> None:
