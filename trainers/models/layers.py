@@ -19,7 +19,7 @@ QUICK = 1.702
 class Fp32LayerNorm(nn.LayerNorm):
     """LayerNorm computed in fp32 whatever the working precision, cast back (OpenAI CLIP; TVTSv2, 3.5)."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
         """Normalise over the last axis."""
         weight, bias = self.weight.float(), self.bias.float()
         return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps).to(x.dtype)
