@@ -1,6 +1,8 @@
 """Errors that a user can act on, also after they crossed processes."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _ERROR_LINE = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception))(?:\(\w+\))?: (.+)$", re.MULTILINE)
 _FOR_USERS = ("UserError", "StorageError", "MissingError", "ValueError")
@@ -24,3 +26,12 @@ def sentence_in(traceback: str) -> str:
     ]
     lines = [line.strip() for line in traceback.splitlines() if line.strip()]
     return next(iter([*meant[::-1], *ours[::-1], *lines[::-1]]), "unknown")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What a worker said in one sentence, anywhere inside the block, reaches the user as that sentence."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(sentence_in(str(error))) from error

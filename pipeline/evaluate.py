@@ -11,8 +11,8 @@ from torch import Tensor
 
 from infra.errors import UserError
 from infra.objects import read_bytes
-from ingest.graph import stored_clips
 from ingest.records import stable_uid
+from ingest.streams import stored_clips
 from pipeline.embed import Embeddings, Floats, Load, embed
 from pipeline.scores import Example, Hit, Scores
 from trainers.evaluation.retrieval import retrieval_metrics, t2v_ranks

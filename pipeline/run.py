@@ -17,7 +17,7 @@ from infra.objects import exists, join, local_path
 from infra.session import Session, plan_cpus
 from infra.tracking import Run as TrackedRun
 from infra.tracking import flat, tracking_for
-from ingest import graph
+from ingest import graph, streams
 from ingest.graph import StreamSummary
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import parts_of
@@ -128,12 +128,12 @@ def ingest(work: Work) -> Done:
 def export_shards(work: Work) -> None:
     """Every stream that holds clips as WebDataset tars."""
     store = work.recipe.store
-    streams = dict.fromkeys(source.stream for source in work.recipe.data.sources)
-    counts = {stream: len(parts_of(Ledger(store, stream).committed().values())) for stream in streams}
+    names = dict.fromkeys(source.stream for source in work.recipe.data.sources)
+    counts = {name: len(parts_of(Ledger(store, name).committed().values())) for name in names}
     with step(work, "export"), progress("Export WebDataset", "shards", sum(counts.values())) as told:
         written: list[bool] = []
-        for stream in filter(counts.get, streams):
-            for new in graph.export_webdataset(store, stream):
+        for name in filter(counts.get, names):
+            for new in streams.export_webdataset(store, name):
                 written.append(new)
                 told(len(written))
     work.say(f"{sum(written)} of {len(written)} shards written as tars below {store}/STREAM/webdataset")
@@ -149,7 +149,7 @@ def check_root(recipe: Recipe) -> None:
 
 def streams_of(recipe: Recipe, stage: Stage) -> dict[str, ClipStream]:
     """The rows of every stream of a stage, from the store."""
-    return {stream.name: partial(graph.clip_stream, recipe.store, stream.name) for stream in stage.streams}
+    return {stream.name: partial(streams.clip_stream, recipe.store, stream.name) for stream in stage.streams}
 
 
 def train(work: Work, index: int, start: str | None, training: Training | None = None) -> Done:

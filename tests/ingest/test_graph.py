@@ -8,7 +8,7 @@ import pytest
 
 from infra import objects
 from infra.errors import StorageError, UserError
-from ingest.graph import StreamSummary, clip_stream, export_webdataset, ingest, stored_clips
+from ingest.graph import StreamSummary, ingest
 from ingest.records import stable_uid
 from ingest.settings import Frames, Ingest, Sentences, Speech
 from ingest.sources.cc12m import CC12M
@@ -17,6 +17,7 @@ from ingest.sources.webvid import WebVid
 from ingest.sources.yt_temporal import YTTemporal
 from ingest.stores.quarantine import read_rejects
 from ingest.stores.shards import read_clips
+from ingest.streams import clip_stream, export_webdataset, stored_clips
 from tests.conftest import S3Server
 from tests.ingest.archives import SENTENCES, write_cc12m, write_webvid, write_yt_temporal
 from tests.ingest.clips import write_stream

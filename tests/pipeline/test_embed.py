@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from infra.errors import UserError
-from ingest.graph import stored_clips
 from ingest.records import Clip, to_table
+from ingest.streams import stored_clips
 from pipeline.embed import Embeddings, Encoder, Fresh, embed, even_slices, gather
 from tests.ingest.clips import synthetic_clip, write_stream
 from tests.pipeline.models import TINY, TINY_PIXELS

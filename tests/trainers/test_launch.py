@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from infra.session import plan_cpus, start
 from infra.tracking import tracking_for
-from ingest.graph import clip_stream
+from ingest.streams import clip_stream
 from tests.ingest.clips import write_stream
 from tests.trainers.held import Held, held_stream
 from tests.trainers.tiny import plain_batches, training

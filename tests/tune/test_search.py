@@ -7,7 +7,7 @@ import torch
 from infra.objects import exists, join, write_bytes
 from infra.session import start
 from infra.tracking import tracking_for
-from ingest.graph import clip_stream
+from ingest.streams import clip_stream
 from tests.conftest import S3Server
 from tests.ingest.clips import write_stream
 from tests.trainers.tiny import MODEL, training
