@@ -53,6 +53,8 @@ class CpuPlan:
     """Such actors that fit at a time."""
     threads: int
     """Threads of one training worker's tensor operations."""
+    gpu: float = 1.0
+    """GPU, or share of one, of one training worker where it trains on GPUs."""
 
 
 def start(address: str | None = None) -> Session:
@@ -95,6 +97,20 @@ def plan_cpus(
     readers = max(1, math.floor(free - 1))
     threads = max(1, (cores or machine_cores()) // max(1, workers))
     return CpuPlan(driver, worker, 0.25 if scarce else 1.0, readers, threads)
+
+
+def most_workers(total: float, plan: CpuPlan) -> int:
+    """Training workers that `total` logical CPUs can hold beside the one that is left to the readers."""
+    return max(0, math.floor((total - plan.driver - 1) / plan.worker))
+
+
+def most_trials(session: Session, workers: int, gpu: float = 1.0) -> int:
+    """Trials of a search, each with this many training workers, that fit beside one another with a CPU each for their
+    readers; 1 where not even one does, which `plan_cpus` then says."""
+    fit = math.floor(session.num_cpus / (0.1 + 0.9 * workers + 1) + 1e-9)
+    if session.num_gpus:
+        fit = min(fit, math.floor(session.num_gpus / (workers * gpu) + 1e-9))
+    return max(1, fit)
 
 
 def machine_cores() -> int:

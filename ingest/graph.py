@@ -14,22 +14,28 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from infra import objects
 from infra.errors import StorageError, UserError, told
 from infra.session import plan_cpus
-from ingest.settings import Ingest
-from ingest.sources.source import InputShard, Source
+from ingest.pools import alive, plan_pools
+from ingest.settings import Ingest, Pool, Pools
+from ingest.sources.source import InputShard, Source, shards_of
 from ingest.stores.ledger import Ledger, Line
-from ingest.work import Listener, Maker, Outcome, Task, task_rows
+from ingest.tally import StageStands, Step, Tally
+from ingest.work import Listener, Maker, Outcome, Task, Told, task_rows
 
 _MAX_BLOCKS = 2_000  # more blocks of plan cost Ray more than they give
 _ASK_EVERY_S = 10.0
+_TELL_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,19 +64,21 @@ class Summary:
         return all(stream.shards_written == 0 for stream in self.streams)
 
 
-Progress = StreamSummary
-"""Where one stream stands; given after every committed shard."""
+Watch = Callable[[Sequence[StageStands]], None]
+"""Shown where the stages stand, once a second, from a thread of its own."""
 
 
 def ingest(
     sources: Sequence[Source],
     settings: Ingest,
     store: str,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[StreamSummary], None] | None = None,
+    watch: Watch | None = None,
 ) -> Summary:
     """Bring every input shard that is not committed yet into the store. Running again does what is left.
 
-    Raises UserError: storage that fails, a list without its columns, a store made with other settings.
+    `progress` is told where a stream stands after every committed shard. Raises UserError: storage that fails, a list
+    without its columns, a store made with other settings, pools that the cluster has no room for.
     """
     started = time.monotonic()
     tasks, streams = _plan(sources, settings, store)
@@ -78,7 +86,7 @@ def ingest(
     for stands in streams.values():
         report(stands)
     if tasks:
-        for outcome in _run(tasks, tuple(sources), settings, store):
+        for outcome in _run(tasks, tuple(sources), settings, store, watch):
             streams[outcome.stream] = _add(streams[outcome.stream], outcome)
             report(streams[outcome.stream])
     return Summary(tuple(streams.values()), time.monotonic() - started)
@@ -92,7 +100,8 @@ def _plan(
     streams: dict[str, StreamSummary] = {}
     for number, source in enumerate(sources):
         committed = Ledger(store, source.stream).committed()
-        shards = source.shards(settings.rows_per_shard)
+        slots = [line.slot for line in committed.values() if line.source == source.name]
+        shards = shards_of(source, settings.rows_per_shard, slots)
         _check(store, source, settings, shards, committed)
         tasks += [Task(number, shard) for shard in shards if shard.hash not in committed]
         done = [committed[shard.hash] for shard in shards if shard.hash in committed]
@@ -146,72 +155,104 @@ def _sum(*counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _run(
-    tasks: Sequence[Task], sources: tuple[Source, ...], settings: Ingest, store: str
+    tasks: Sequence[Task],
+    sources: tuple[Source, ...],
+    settings: Ingest,
+    store: str,
+    watch: Watch | None,
 ) -> Iterator[Outcome]:
     """Outcomes of the tasks as their shards are committed."""
     spoken = [task for task in tasks if sources[task.source].narrated]
     silent = [task for task in tasks if not sources[task.source].narrated]
-    actors = _actors(settings, bool(spoken))
-    ready = _tasks(silent) if silent else None
-    if spoken:
-        heard = _tasks(spoken).map_batches(
-            _Actor,
-            fn_constructor_args=(Listener(sources, settings),),
-            compute=_pool(settings.speech.min_actors, actors.speech, len(spoken)),
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=actors.cpus,
-            num_gpus=actors.speech_gpus or None,
-        )
-        ready = heard if ready is None else ready.union(heard)
-    assert ready is not None, "there is something to do"
-    outcomes = ready.map_batches(
+    pools = _pools(settings, bool(spoken))
+    with _watched(watch, len(spoken), len(tasks)) as tally:
+        ready = _tasks(silent) if silent else None
+        if spoken:
+            heard = _stage(_tasks(spoken), Listener(sources, settings), tally, pools.speech, len(spoken))
+            ready = heard if ready is None else ready.union(heard)
+        assert ready is not None, "there is something to do"
+        outcomes = _stage(ready, Maker(sources, settings, store), tally, pools.decode, len(tasks))
+        with told(), _outages_told([tasks[0].shard.uri, store]):
+            for row in outcomes.iter_rows():
+                yield Outcome(**json.loads(row["outcome"]))
+
+
+def _stage(tasks: Dataset, work: "_Work", tally: Any, pool: Pool, num_tasks: int) -> Dataset:
+    """A stage of the graph in a pool that never has more actors than tasks."""
+    largest = min(pool.max_actors, num_tasks)
+    return tasks.map_batches(
         _Actor,
-        fn_constructor_args=(Maker(sources, settings, store),),
-        compute=_pool(actors.decode, actors.decode, len(tasks)),
-        batch_size=None,
+        fn_constructor_args=(work, tally),
+        compute=ActorPoolStrategy(min_size=min(pool.min_actors, largest), max_size=largest),
+        batch_size=1,  # an input shard; on GPUs Ray Data wants a number
         batch_format="pyarrow",
-        num_cpus=actors.cpus,
+        num_cpus=pool.num_cpus,
+        num_gpus=pool.num_gpus or None,
+        memory=pool.memory_mb * 2**20 or None,
     )
-    with told(), _outages_told([tasks[0].shard.uri, store]):
-        for row in outcomes.iter_rows():
-            yield Outcome(**json.loads(row["outcome"]))
+
+
+class _Work(Protocol):
+    """What a stage does with input shards."""
+
+    def __call__(self, tasks: pa.Table, told: Told) -> Iterator[pa.Table]: ...
 
 
 class _Actor:
     """What Ray keeps alive between shards: its process holds the decoding child and the speech model."""
 
-    def __init__(self, work: Callable[[pa.Table], Iterator[pa.Table]]) -> None:
-        self._work = work
+    def __init__(self, work: _Work, tally: Any) -> None:
+        self._work, self._tally, self._told_s = work, tally, 0.0
 
     def __call__(self, tasks: pa.Table) -> Iterator[pa.Table]:
-        return self._work(tasks)
+        return self._work(tasks, self._tell)
+
+    def _tell(self, step: Step) -> None:
+        """A shard's beginning and end, and now and then where it is between; nobody waits for the answer."""
+        now_s = time.monotonic()
+        if self._tally is None or (
+            step.num_media and not step.finished and now_s < self._told_s + _TELL_EVERY_S
+        ):
+            return
+        self._told_s = now_s
+        self._tally.add.remote(step)
 
 
-@dataclass(frozen=True)
-class _Actors:
-    """Pool sizes, and what one actor declares to Ray."""
-
-    speech: int
-    decode: int
-    cpus: float
-    speech_gpus: float
-
-
-def _actors(settings: Ingest, spoken: bool) -> _Actors:
+def _pools(settings: Ingest, spoken: bool) -> Pools:
     """Speech and decoding actors that leave a CPU to everything else."""
-    resources = ray.cluster_resources()
-    plan = plan_cpus(resources.get("CPU", 1.0), streams=2)
-    speech = settings.speech.max_actors if spoken else 0
-    decode = settings.decode_actors or max(1, plan.readers - speech)
-    gpus = settings.speech.num_gpus if resources.get("GPU") else 0.0
-    return _Actors(speech, decode, plan.reader, gpus)
+    nodes = alive(ray.nodes())
+    plan = plan_cpus(sum(node.num_cpus for node in nodes), streams=2)
+    return plan_pools(nodes, settings.pools, spoken, plan.reader, plan.readers)
 
 
-def _pool(smallest: int, largest: int, num_tasks: int) -> ActorPoolStrategy:
-    """A pool that never has more actors than tasks."""
-    largest = min(largest, num_tasks)
-    return ActorPoolStrategy(min_size=min(smallest, largest), max_size=largest)
+@contextmanager
+def _watched(watch: Watch | None, num_spoken: int, num_tasks: int) -> Iterator[Any]:
+    """An actor beside this process that adds up what the stages tell, shown once a second; none for nobody."""
+    if watch is None:
+        yield None
+        return
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    stages = {"speech": num_spoken, "decode": num_tasks} if num_spoken else {"decode": num_tasks}
+    actor: Any = ray.remote(Tally)
+    tally = actor.options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote(stages)
+    over = threading.Event()
+    thread = threading.Thread(target=_show, args=(tally, watch, over), daemon=True)
+    thread.start()
+    try:
+        yield tally
+        over.set()
+        thread.join()  # the last figures are shown before the end is
+    finally:
+        over.set()
+        ray.kill(tally)
+
+
+def _show(tally: Any, watch: Watch, over: threading.Event) -> None:
+    last = False
+    while not last:
+        last = over.wait(_TELL_EVERY_S)
+        with suppress(RayError):
+            watch(ray.get(tally.stands.remote(), timeout=10 * _TELL_EVERY_S))
 
 
 def _tasks(tasks: Sequence[Task]) -> Dataset:

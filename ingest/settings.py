@@ -28,11 +28,6 @@ class Speech:
     """Windows decoded together; they may come from many media of one input shard."""
     window_s: float = 30.0
     """Longest window cut by voice activity, in seconds; Whisper reads at most 30."""
-    num_gpus: float = 0.5
-    """GPUs per speech actor (fractions allowed); ignored where the cluster has none."""
-    min_actors: int = 1
-    max_actors: int = 1
-    """Size of the actor pool."""
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     """Sampling temperatures, tried in turn while a window's text fails the checks below (Whisper's defaults)."""
     compression_ratio: float | None = 2.4
@@ -71,14 +66,18 @@ class Frames:
 
     candidates: int = 24
     """Frames stored per clip; at least two for every frame that a training clip takes."""
+    store: Literal["jpeg", "raw", "reference"] = "jpeg"
+    """What a clip keeps of them: JPEG, each a raw image without loss (PPM, some six times the bytes), or no image at
+    all but a reference to the file, from which training decodes the frames that an epoch draws."""
     short_side: int = 268
     """Short side of the stored frames in pixels."""
     resize: Literal["nearest", "bicubic"] = "nearest"
     """"nearest" neighbour as published, or "bicubic", antialiased: fine patterns turn grey instead of false."""
     jpeg_quality: int = 95
     """JPEG quality, 1 to 100."""
-    decoder: Literal["auto", "decord", "pyav"] = "auto"
-    """`auto` takes PyAV, the faster on every kind of file measured, and falls back to decord."""
+    decoder: Literal["auto", "decord", "pyav", "torchcodec"] = "auto"
+    """`auto` takes PyAV, the cheapest for every codec and number of frames measured, and falls back to decord.
+    torchcodec (extra) decodes on the GPU where decoding actors have one (`pools.decode.num_gpus`)."""
     deadline_s: float = 60.0
     """Seconds after which the decoding of one file is ended and the file set aside."""
     memory_mb: int = 4096
@@ -141,7 +140,46 @@ class Filters:
     to the next; 0.005 finds slides and title cards."""
     duplicates: Literal["key", "content"] = "key"
     """Media of one input shard with the same key, or with the same bytes, are kept once. Input shards know nothing of
-    each other; with "content" the clips of equal bytes have equal ids, by which a reader of all shards can tell."""
+    each other: of equal media in two of them both are stored, and training and evaluation read both. With "content"
+    such clips have equal ids, by which whoever reads all shards can tell them."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The actors of one stage, and what each of them declares to Ray."""
+
+    min_actors: int = 0
+    """Actors that are started at once; 0: worked out from the cluster."""
+    max_actors: int = 0
+    """Actors where there is work and room for them; 0: worked out from the cluster."""
+    num_cpus: float = 0.0
+    """CPUs of one actor; 0: one, or a quarter where the cluster has fewer than six."""
+    num_gpus: float = 0.0
+    """GPUs of one actor: a fraction of one, or whole ones; none is asked for where the cluster has none."""
+    memory_mb: int = 0
+    """Memory that Ray sets aside for one actor on its node, in MiB; 0: actors are placed without regard to memory."""
+
+    def __post_init__(self) -> None:
+        if min(self.min_actors, self.max_actors, self.num_cpus, self.num_gpus, self.memory_mb) < 0:
+            raise ValueError(f"ingest.pools: a number below zero in {self}")
+        if self.max_actors and self.min_actors > self.max_actors:
+            raise ValueError(
+                f"ingest.pools: min_actors {self.min_actors} is above max_actors {self.max_actors}"
+            )
+        if self.num_gpus > 1 and self.num_gpus % 1:
+            raise ValueError(
+                f"ingest.pools: num_gpus {self.num_gpus:g} is neither a fraction of one GPU nor whole ones"
+            )
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The two pools of the graph. Speech may grow to half of the CPUs; decoding has what speech leaves."""
+
+    speech: Pool = field(default_factory=lambda: Pool(num_gpus=0.5))
+    """Actors that transcribe, each with the speech model in memory; none where every medium is captioned."""
+    decode: Pool = field(default_factory=Pool)
+    """Actors that probe, cut, decode and write."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +197,14 @@ class Ingest:
     """Rows of a list file that make one input shard."""
     row_group: int = 16
     """Clips per row group of the Parquet shards; sized for streaming."""
-    decode_actors: int = 0
-    """Parallel decoding workers; 0 takes what the CPU plan leaves."""
+    pools: Pools = field(default_factory=Pools)
+    """Parallel workers of each stage and what they take of the cluster."""
+
+    def __post_init__(self) -> None:
+        if self.filters.min_motion and self.frames.store == "reference":
+            raise ValueError(
+                "filters.min_motion compares the stored frames of a clip, and frames.store 'reference' keeps none"
+            )
 
     def digest(self, narrated: bool) -> str:
         """Names what decides the content of a stream's shards; speed, limits and places are left out."""
@@ -169,11 +213,11 @@ class Ingest:
     def _content(self, narrated: bool) -> dict[str, Any]:
         content = asdict(self)
         speech, frames = content.pop("speech"), content.pop("frames")
-        for name in ("decode_actors", "narrated", "captioned"):
+        for name in ("pools", "narrated", "captioned"):
             del content[name]
         for name in ("deadline_s", "memory_mb", "decoder"):
             del frames[name]
-        for name in ("batch_windows", "num_gpus", "min_actors", "max_actors", "deadline_s"):
+        for name in ("batch_windows", "deadline_s"):
             del speech[name]
         speech["model"] = PurePosixPath(speech["model"]).name
         cut = self.narrated if narrated else self.captioned

@@ -5,16 +5,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
-from ray.data import Dataset
+from ray.data import Dataset, TaskPoolStrategy
 
 from infra.errors import UserError, told
+from ingest.settings import Frames
+from ingest.stages.references import ReferencedFrames
+from ingest.stores.choice import Choice, chosen_frames
 from ingest.stores.ledger import Ledger, Part
 from ingest.stores.order import Order, row_groups
 from ingest.stores.shards import part_uri, parts_of, read_part
 from ingest.stores.webdataset import export_part
 from ingest.stores.windows import read_window
 
+_DECODED_AT_ONCE = 16  # clips; a block of more would be large
 _MAX_BLOCKS = 2_000  # more blocks of plan cost Ray more than they give
 
 
@@ -26,26 +31,40 @@ def clip_stream(
     first_row: int,
     num_rows: int,
     unit_rows: int,
-    columns: Sequence[str] | None = None,
-    reader_cpus: float = 0.5,
+    choice: Choice | None = None,
+    frames: Frames | None = None,
+    decoders: int | None = None,
+    decoder_cpus: float = 0.5,
 ) -> Dataset:
     """Clips in the order of (ledger, seed): rows [first_row, first_row + num_rows) of the endless order.
 
-    Rows are those of CLIP_SCHEMA (or only `columns`) with `position`, `epoch` and `valid`; each block holds
-    exactly `unit_rows` rows. Raises UserError for a stream without clips, ValueError for rows that are not
-    whole units.
+    Rows are those of CLIP_SCHEMA with `position`, `epoch` and `valid`; each block holds
+    exactly `unit_rows` rows. Of a clip's candidate frames only those that `choice` takes are delivered. `frames`:
+    the settings of a store of references, whose frames are decoded on the way, by at most `decoders` tasks at a time
+    of `decoder_cpus` each. Raises UserError for a stream
+    without clips, ValueError for rows that are not whole units.
     """
     if num_rows % unit_rows:
         raise ValueError(f"num_rows: {num_rows} rows are not whole units of {unit_rows}")
     order = Order(row_groups(_parts(store, stream)), seed)
     cuts = order.cuts(first_row, num_rows, _MAX_BLOCKS)
     rows = [{"first_row": first, "num_rows": count} for first, count in cuts]
-    reader = _WindowReader(store, stream, order, tuple(columns) if columns else None)
+    decoded = frames is not None and frames.store == "reference"
+    reader = _WindowReader(store, stream, order, choice, decoded)
     dataset = (
         ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
-        .map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=reader_cpus)
+        .map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
         .repartition(target_num_rows_per_block=unit_rows, strict=True)
     )
+    if decoded:
+        assert frames is not None
+        dataset = dataset.map_batches(
+            ReferencedFrames(frames, choice),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=decoder_cpus,
+            compute=TaskPoolStrategy(size=decoders),
+        )
     dataset.context.execution_options.preserve_order = True
     return dataset
 
@@ -57,26 +76,69 @@ class _WindowReader:
     store: str
     stream: str
     order: Order
-    columns: tuple[str, ...] | None
+    choice: Choice | None
+    decoded: bool
 
     def __call__(self, cuts: pa.Table) -> Iterator[pa.Table]:
         for cut in cuts.to_pylist():
             for window in self.order.windows(cut["first_row"], cut["num_rows"]):
-                yield read_window(self.store, self.stream, window, self.columns)
+                rows = read_window(self.store, self.stream, window, self.choice)
+                _check(rows, self.stream, self.decoded)
+                yield rows
 
 
-def stored_clips(store: str, stream: str) -> Dataset:
-    """Every committed clip of a stream once, in stored order. Raises UserError for a stream without clips."""
+def stored_clips(
+    store: str, stream: str, *, choice: Choice | None = None, frames: Frames | None = None
+) -> Dataset:
+    """Every committed clip of a stream once, in stored order; `choice` (in epoch 0) and `frames` as for `clip_stream`.
+
+    Raises UserError for a stream without clips.
+    """
     uris = [{"uri": part_uri(store, stream, part.name)} for part in _parts(store, stream)]
     plan = ray.data.from_items(uris, override_num_blocks=min(len(uris), _MAX_BLOCKS))
-    dataset = plan.map_batches(_read_parts, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+    reader = _PartReader(stream, choice, frames)
+    dataset = plan.map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
     dataset.context.execution_options.preserve_order = True
     return dataset
 
 
-def _read_parts(uris: pa.Table) -> Iterator[pa.Table]:
-    for uri in uris["uri"].to_pylist():
-        yield read_part(uri)
+@dataclass(frozen=True)
+class _PartReader:
+    """Parts to their rows: a block a part, or a few clips where their frames are decoded here."""
+
+    stream: str
+    choice: Choice | None
+    frames: Frames | None
+
+    def __call__(self, uris: pa.Table) -> Iterator[pa.Table]:
+        decode = self.frames is not None and self.frames.store == "reference"
+        for uri in uris["uri"].to_pylist():
+            rows = read_part(uri)
+            rows = chosen_frames(rows, 0, self.choice) if self.choice else rows
+            _check(rows, self.stream, decode)
+            if not decode:
+                yield rows
+                continue
+            assert self.frames is not None
+            with_frames = ReferencedFrames(self.frames, self.choice)
+            for start in range(0, rows.num_rows, _DECODED_AT_ONCE):
+                yield with_frames(rows.slice(start, _DECODED_AT_ONCE))
+
+
+def _check(rows: pa.Table, stream: str, decoded: bool) -> None:
+    """UserError for references that nobody will decode: they would all count as damaged."""
+    if decoded or not {"frames", "frame_times_s"} <= set(rows.column_names):
+        return
+    bare = pc.and_(pc.equal(pc.list_value_length(rows["frames"]), 0), _some(rows["frame_times_s"]))
+    if pc.any(bare).as_py():
+        raise UserError(
+            f"stream {stream!r} holds references and no frames; set ingest.frames.store to 'reference', as when it "
+            "was ingested"
+        )
+
+
+def _some(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.greater(pc.list_value_length(lists), 0)
 
 
 def _parts(store: str, stream: str) -> list[Part]:
@@ -88,13 +150,10 @@ def _parts(store: str, stream: str) -> list[Part]:
     return parts
 
 
-def export_webdataset(store: str, stream: str) -> Iterator[bool]:
-    """Write every committed part of a stream as a tar; gives, part by part, whether there was something to write.
-
-    Raises UserError for a stream without clips.
-    """
-    parts = [{"part": json.dumps(asdict(part))} for part in _parts(store, stream)]
-    plan = ray.data.from_items(parts, override_num_blocks=min(len(parts), _MAX_BLOCKS))
+def export_webdataset(store: str, stream: str, parts: Sequence[Part]) -> Iterator[bool]:
+    """Write these parts of a stream as tars; gives, part by part, whether there was something to write."""
+    rows = [{"part": json.dumps(asdict(part))} for part in parts]
+    plan = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MAX_BLOCKS))
     written = plan.map_batches(
         _TarWriter(store, stream), batch_size=None, batch_format="pyarrow", num_cpus=0.5
     )

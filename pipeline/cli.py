@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ USAGE = """[bold]reelscript[/] VERB RECIPE [fields]     from raw video archives 
   [bold]demo[/]        the whole of it on a small narrated corpus, offline; ends with a table and a page
   [bold]run[/]         ingest, train, search, evaluate and report in order; finished steps are skipped
   [bold]ingest[/]      raw archives to train-ready shards; what cannot be used is set aside with its reason
-  [bold]tune[/]        search how many text blocks to freeze
+  [bold]tune[/]        search how many text blocks to freeze, or any field of the recipe
   [bold]train[/]       the recipe's stages on the shards
   [bold]evaluate[/]    zero-shot retrieval, sorting and twins of a checkpoint, beside chance
   [bold]quarantine[/]  what was set aside and why; one medium or all tried again
@@ -55,8 +56,9 @@ class Tune:
     """Search over the recipe; each trial is a training run of its own."""
 
     recipe: Flat
-    search: Literal["freezing-depth"] = "freezing-depth"
-    """What is searched: the number of frozen lower text blocks."""
+    search: Literal["freezing-depth", "space"] = "freezing-depth"
+    """What is searched: the number of frozen lower text blocks, and `--search.space` with it where that is set; or
+    the space alone, at the stage's own depth."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Train:
     """Train the recipe's stages, one after the other; resumes from the last checkpoint."""
 
     recipe: Flat
+    stream: bool = False
+    """Take the clips straight from the archives, as ingest would make them, and write no shards."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +139,9 @@ def work(options: Any, command: str) -> None:
         case Ingest():
             verbs.run_ingest(options.recipe, command, options.export)
         case Tune():
-            verbs.run_tune(options.recipe, command)
+            verbs.run_tune(options.recipe, command, options.search)
         case Train():
-            verbs.run_train(options.recipe, command)
+            verbs.run_train(options.recipe, command, options.stream)
         case Evaluate():
             verbs.run_evaluate(options.recipe, command, options.checkpoint)
         case Quarantine():
@@ -197,7 +201,7 @@ def dispatch(words: list[str]) -> int:
     if not rest or rest[0] in ("-h", "--help"):
         raise UserError(f"Name a recipe: reelscript {verb} RECIPE, with RECIPE one of {', '.join(OURS)}.")
     options = parse(VERBS[verb], resolve(rest[0]), f"reelscript {verb} {rest[0]}", rest[1:])
-    work(options, " ".join(["reelscript", *words]))
+    work(options, shlex.join(["reelscript", *words]))
     return 0
 
 

@@ -1,12 +1,13 @@
 """Clips and their texts to features, as a Ray Data job: stored clips -> an actor with models -> numpy."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
 import torch
 from numpy.typing import NDArray
@@ -17,10 +18,13 @@ from infra.errors import UserError
 from trainers.batch import trim_padding
 from trainers.checkpoint import load_model
 from trainers.data import Prepare
+from trainers.models.starts import start_temporal_attention
 from trainers.models.tokenizers import ClipTokenizer
 from trainers.models.video_text import VideoTextModel
+from trainers.models.weights.files import load_start, read_weights
+from trainers.objectives.contrastive import unit
 from trainers.pixels import to_input
-from trainers.recipe import Model, Pixels, Stream
+from trainers.recipe import Model, Pixels, Stream, Training
 
 Load = Callable[[], VideoTextModel]
 """Gives the model, on the worker that needs it: a `Checkpoint`, or `Fresh` weights."""
@@ -53,6 +57,23 @@ class Fresh:
 
 
 @dataclass(frozen=True)
+class StartWeights:
+    """What the first stage of a training starts from: `training.init`, or fresh weights."""
+
+    training: Training
+
+    def __call__(self) -> VideoTextModel:
+        """The model with these weights."""
+        training = self.training
+        model = VideoTextModel.fresh(training.model, training.seed)
+        if training.init:
+            layout = load_start(model, read_weights(training.init), training.init)
+            if layout in ("clip", "openclip"):
+                start_temporal_attention(model.video, training.model.video.temporal_start)
+        return model
+
+
+@dataclass(frozen=True)
 class Embeddings:
     """Features of n clips in stored order, not normalised, and what the sorting head says of m <= n of them.
 
@@ -69,6 +90,8 @@ class Embeddings:
     """[m, k, k]: row i says where in time transcript i belongs."""
     control: Floats
     """[m, k, k]"""
+    classes: Mapping[str, Floats] = field(default_factory=dict)
+    """Set of classes -> [n, classes]: cosine of each clip with each class prompt."""
 
 
 def embed(
@@ -78,12 +101,14 @@ def embed(
     frame_pixels: Pixels,
     num_frames: int,
     batch_size: int,
+    classes: Texts | None = None,
 ) -> dict[str, dict[str, Embeddings]]:
     """Every stream's clips through every model: model name -> stream name -> embeddings.
 
     The first clip of each medium that `texts` names (by media uid), as published for evaluation (TVTSv2, section
     13): middle frames, central crop, no mask. One job for all, since frames are prepared once and an actor's start
-    costs more than a small model's work. UserError if a stream has no clip with texts or a clip cannot be read.
+    costs more than a small model's work. `classes`: class prompts by the
+    name of their set. UserError if a stream has no clip with texts or a clip cannot be read.
     """
     joined = session.start()
     plan = session.plan_cpus(joined.num_cpus)
@@ -95,8 +120,8 @@ def embed(
     ]
     encoded = (named[0].union(*named[1:]) if len(named) > 1 else named[0]).map_batches(
         Encoder,
-        fn_constructor_kwargs={**worker, "batch_size": batch_size},
-        batch_size=None,
+        fn_constructor_kwargs={**worker, "batch_size": batch_size, "classes": classes},
+        batch_size=8 * batch_size if on_gpu else None,  # whole blocks; with GPUs Ray Data wants a number
         batch_format="pyarrow",
         num_cpus=plan.reader,
         num_gpus=1 if on_gpu else 0,
@@ -125,7 +150,7 @@ def _num_actors(joined: session.Session, plan: session.CpuPlan, on_gpu: bool) ->
 
 
 class Encoder:
-    """Holds the models; a block of stored clips of one stream in, their features out. No texts, no features."""
+    """Holds the models; a block of stored clips in, their features out, a stream at a time. No texts, no features."""
 
     def __init__(
         self,
@@ -134,6 +159,7 @@ class Encoder:
         frame_pixels: Pixels,
         num_frames: int,
         batch_size: int,
+        classes: Texts | None = None,
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(session.machine_cores())
@@ -144,28 +170,47 @@ class Encoder:
         self.tokenizer = ClipTokenizer(config.text.context)
         stream = Stream("evaluation", batch_size, "captions", {}, frames=num_frames)
         self.prepare = Prepare(stream, config, frame_pixels, seed=0, training=False)
+        self.classes = {
+            name: {kind: self._prompts(model, prompts) for kind, prompts in (classes or {}).items()}
+            for name, model in self.models.items()
+        }
 
     @torch.inference_mode()
     def __call__(self, block: pa.Table) -> Iterator[dict[str, Any]]:
         named = block.filter(pa.array([uid in self.texts for uid in block["media_uid"].to_pylist()]))
-        for rows in even_slices(named, self.batch_size):
+        streams = [named.filter(pc.equal(named["stream"], stream)) for stream in named["stream"].unique()]
+        for rows in (rows for stream in streams for rows in even_slices(stream, self.batch_size)):
             media_uids = rows["media_uid"].to_pylist()
             said = [[u["text"] for u in clip or ()] for clip in rows["transcripts"].to_pylist()]
             frames = self._frames(rows)
             columns = {name: np.array(rows[name].to_pylist()) for name in ("uid", "media_uid", "stream")}
             for name, model in self.models.items():
-                found = self._encode(model, frames, media_uids, said)
+                found = self._encode(name, model, frames, media_uids, said)
                 columns |= {f"{name}/{column}": values for column, values in found.items()}
             yield columns
 
+    @torch.inference_mode()
+    def _prompts(self, model: VideoTextModel, prompts: Sequence[str]) -> Tensor:
+        return unit(self._features(model, prompts)).T
+
     def _encode(
-        self, model: VideoTextModel, frames: Tensor, media_uids: Sequence[str], said: Sequence[Sequence[str]]
+        self,
+        name: str,
+        model: VideoTextModel,
+        frames: Tensor,
+        media_uids: Sequence[str],
+        said: Sequence[Sequence[str]],
     ) -> dict[str, Any]:
         video = model.encode_video(frames)
+        pooled = unit(video.pooled)
+        classes = {
+            f"classes/{kind}": (pooled @ prompts).float().cpu().numpy()
+            for kind, prompts in self.classes[name].items()
+        }
         registers = self.texts[media_uids[0]]
         means = {f"texts/{name}": self._mean_texts(model, media_uids, name) for name in registers}
         sorted_ = self._sort(model, video.sequence, said)
-        return {"video": video.pooled.float().cpu().numpy(), **means, **sorted_}
+        return {"video": video.pooled.float().cpu().numpy(), **means, **classes, **sorted_}
 
     def _frames(self, rows: pa.Table) -> Tensor:
         """What the video tower reads, on the device."""
@@ -240,9 +285,12 @@ def gather(blocks: Sequence[Mapping[str, Any]], model: str, stream: str) -> Embe
         uids=plain["uid"][first].tolist(),
         media_uids=plain["media_uid"][first].tolist(),
         video=columns["video"],
-        texts={
-            name.partition("/")[2]: values for name, values in columns.items() if name.startswith("texts/")
-        },
+        texts=_below(columns, "texts/"),
         sorting=columns["sorting"][columns["sorted"]],
         control=columns["control"][columns["controlled"]],
+        classes=_below(columns, "classes/"),
     )
+
+
+def _below(columns: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
+    return {name.removeprefix(prefix): values for name, values in columns.items() if name.startswith(prefix)}

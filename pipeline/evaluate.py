@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,12 +12,15 @@ from torch import Tensor
 from infra.errors import UserError
 from infra.objects import read_bytes
 from ingest.records import stable_uid
+from ingest.settings import Frames
 from ingest.streams import stored_clips
 from pipeline.embed import Embeddings, Floats, Load, embed
 from pipeline.scores import Example, Hit, Scores
+from trainers.evaluation.classification import classification_metrics
 from trainers.evaluation.retrieval import retrieval_metrics, t2v_ranks
 from trainers.evaluation.sorting import sorting_accuracy
 from trainers.evaluation.twins import twin_accuracy
+from trainers.frame_choice import FrameChoice
 from trainers.objectives.contrastive import unit
 from trainers.recipe import Pixels
 
@@ -31,12 +34,18 @@ Captions = Mapping[str, Mapping[str, list[str]]]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What is evaluated on: a stream of a store with its texts, and the stream of twins, if there is one."""
+    """What is evaluated on: a stream of a store with its texts, and the stream of twins, if there is one.
+
+    `frames`: the settings the store was made with.
+    """
 
     store: str
     stream: str
     captions: Captions
     twins: str | None = None
+    frames: Frames = Frames()
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Register -> class prompts: a clip belongs to every class whose prompt occurs in its text of that register."""
 
 
 def evaluate(held_out: HeldOut, load: Load, pixels: Pixels, num_frames: int, batch_size: int) -> Scores:
@@ -48,12 +57,67 @@ def evaluate_each(
     held_out: HeldOut, models: Mapping[str, Load], pixels: Pixels, num_frames: int, batch_size: int
 ) -> dict[str, Scores]:
     """Embed and score several sets of weights of one shape in one job; scores by their names."""
-    names = [held_out.stream, *([held_out.twins] if held_out.twins else [])]
-    streams = {name: stored_clips(held_out.store, name) for name in names}
-    embedded = embed(streams, models, held_out.captions, pixels, num_frames, batch_size)
+    embedded = embed_each(held_out, models, pixels, num_frames, batch_size)
     return {
         name: score(found[held_out.stream], held_out.captions, found.get(held_out.twins or ""))
         for name, found in embedded.items()
+    }
+
+
+def embed_each(
+    held_out: HeldOut, models: Mapping[str, Load], pixels: Pixels, num_frames: int, batch_size: int
+) -> dict[str, dict[str, Embeddings]]:
+    """What is evaluated on, through several sets of weights in one job: name of the weights -> stream -> features."""
+    names = [held_out.stream, *([held_out.twins] if held_out.twins else [])]
+    choice = FrameChoice(num_frames, seed=0, training=False)
+    streams = {
+        name: stored_clips(held_out.store, name, choice=choice, frames=held_out.frames) for name in names
+    }
+    texts, classes = held_out.captions, held_out.classes
+    return embed(streams, models, texts, pixels, num_frames, batch_size, classes)
+
+
+def search_metrics(
+    held_out: HeldOut, start: Load, trained: Load, pixels: Pixels, num_frames: int, batch_size: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What a search compares trials by: all metrics of `evaluate`, classification, and the drift of the text space.
+
+    Of the trained weights, and of those they started from.
+    """
+    found = embed_each(held_out, {"start": start, "trained": trained}, pixels, num_frames, batch_size)
+    before = found["start"][held_out.stream]
+
+    def metrics(name: str) -> dict[str, float]:
+        gallery, twins = found[name][held_out.stream], found[name].get(held_out.twins or "")
+        scores = dict(score(gallery, held_out.captions, twins).metrics)
+        return scores | classification(gallery, held_out) | drift(before, gallery)
+
+    return metrics("trained"), metrics("start")
+
+
+def classification(gallery: Embeddings, held_out: HeldOut) -> dict[str, float]:
+    """Share of a clip's classes among its best prompts, and of clips whose best prompt is right: "classes/D/found"."""
+    metrics: dict[str, float] = {}
+    for register, cosines in gallery.classes.items():
+        texts = [" ".join(held_out.captions[uid][register]) for uid in gallery.media_uids]
+        own = torch.tensor([[prompt in text for prompt in held_out.classes[register]] for text in texts])
+        if not own.any(dim=1).all():
+            raise UserError(f"search.classes: a held-out text of register {register} names no class")
+        found = classification_metrics(torch.from_numpy(cosines), own)
+        metrics |= {f"classes/{register}/{name}": value for name, value in found.items()}
+    return metrics
+
+
+def drift(before: Embeddings, after: Embeddings) -> dict[str, float]:
+    """Mean cosine between the features of the held-out texts before and after, by register: 1 where nothing moved.
+
+    Of a register of several sentences a clip the features are their means.
+    """
+    return {
+        f"drift/{register}": float(
+            (unit(torch.from_numpy(texts)) * unit(torch.from_numpy(after.texts[register]))).sum(dim=1).mean()
+        )
+        for register, texts in before.texts.items()
     }
 
 

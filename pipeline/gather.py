@@ -3,22 +3,29 @@
 import datetime
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from infra.tracking import Run, Tracking
 from ingest.records import Clip, Reject
+from ingest.stages.references import ReferencedFrames
 from ingest.stores.ledger import Ledger
 from ingest.stores.quarantine import read_rejects
 from ingest.stores.shards import read_clips
 from pipeline.recipe import Recipe
-from pipeline.report_data import Curve, Freezing, ReportData, Step, StreamIn, Trial, Weights
+from pipeline.report_data import Curve, Freezing, ReportData, Step, StreamIn, Weights
 from pipeline.report_views import pick_samples
 from pipeline.run import Finished
 from pipeline.scores import Scores
 from pipeline.workspace import commit, machine, resolved
+from trainers.frame_choice import FrameChoice
+from tune.curve import disagreement, shown_metrics
+from tune.trials import SearchResult, best_by_depth
 
 TITLES = {"random": "random weights", "start": "start weights", "trained": "trained"}
 SAMPLES = 6
+PICTURES = 12
+"""Frames decoded of a clip that is a reference."""
 
 
 def report_data(finished: Sequence[Finished], tracking: Tracking, command: str) -> ReportData:
@@ -90,7 +97,16 @@ def samples(recipe: Recipe) -> list[Clip]:
     """A few clips of every training stream, by turns between the origins of their words."""
     streams = dict.fromkeys(s.name for stage in reversed(recipe.training.stages) for s in stage.streams)
     each = -(-SAMPLES // len(streams))
-    return [clip for name in streams for clip in pick_samples(read_clips(recipe.store, name, 64), each)]
+    picked = [clip for name in streams for clip in pick_samples(read_clips(recipe.store, name, 64), each)]
+    return [pictured(recipe, clip) for clip in picked]
+
+
+def pictured(recipe: Recipe, clip: Clip) -> Clip:
+    """A reference with a few frames, decoded here; other clips as they are."""
+    if clip.frames or recipe.ingest.frames.store != "reference":
+        return clip
+    few = FrameChoice(PICTURES, seed=0, training=False)
+    return replace(clip, frames=tuple(ReferencedFrames(recipe.ingest.frames, few).of(clip)))
 
 
 def curves(run: Finished, tracking: Tracking) -> list[Curve]:
@@ -120,21 +136,22 @@ def chance_of(recipe: Recipe, loss: str, batch_size: int) -> float | None:
 
 def freezing(finished: Sequence[Finished]) -> Freezing | None:
     """The search's curve, over all seeds."""
-    found = [run.search.result for run in finished if run.search]
+    found = [SearchResult.from_json(run.search.result) for run in finished if run.search]
     if not found:
         return None
     recipe = finished[0].recipe
-    trials = tuple(
-        Trial(trial["depth"], trial["seed"], trial["metrics"][recipe.search.metric])
-        for result in found
-        for trial in result["trials"]
-    )
+    search = recipe.search
+    best = [group for result in found for group in best_by_depth(result.trials, search.metric).values()]
     return Freezing(
-        metric=recipe.search.metric,
-        stream=recipe.search.stream,
+        metric=search.metric,
+        stream=search.stream,
         num_blocks=recipe.training.model.text.layers,
-        trials=trials,
-        winner=found[0]["winner"],
+        trials=tuple(trial for group in best for trial in group),
+        winner=found[0].winner.depth,
+        names=tuple(shown_metrics(found[0], search)),
+        start=found[0].start,
+        failed=tuple(failed for result in found for failed in result.failed),
+        disagreement=disagreement(found[0], search),
     )
 
 
@@ -152,5 +169,7 @@ def gallery(recipe: Recipe, found: Sequence[Weights]) -> dict[str, Clip]:
     examples: list[Any] = [example for item in found for run in item.runs for example in run.examples]
     wanted = {hit.uid for example in examples for hit in example.hits} | {example.own for example in examples}
     return {
-        clip.uid: clip for clip in read_clips(recipe.store, recipe.evaluation.stream) if clip.uid in wanted
+        clip.uid: pictured(recipe, clip)
+        for clip in read_clips(recipe.store, recipe.evaluation.stream)
+        if clip.uid in wanted
     }

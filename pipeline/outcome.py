@@ -1,17 +1,22 @@
 """What the terminal shows of finished and running steps: lines and tables that line up."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from ingest.graph import StreamSummary, Summary
+from ingest.tally import StageStands
+from pipeline.progress import show_rate
 from pipeline.report_data import Weights
 from pipeline.scores import Metric, chance, groups, show
 from pipeline.steps import Done
 from pipeline.timecode import show_duration
+from tune.curve import disagreement, shown_metrics
 from tune.space import Search
+from tune.trials import SearchResult, by_setting
 
 LOG_WIDTH = 120  # columns where there is no terminal that says its own
 
@@ -36,6 +41,26 @@ def ingest_progress(stands: Iterable[StreamSummary]) -> tuple[int, int, str]:
     return done, sum(stream.shards_total for stream in streams), f"{clips:,} clips, {aside} set aside"
 
 
+def stage_lines(stages: Iterable[StageStands]) -> list[tuple[str, ...]]:
+    """A row per stage of a running ingest: its rate, its queue, what it set aside."""
+    return [(stage.stage, *_rates(stage), *_queue(stage)) for stage in stages]
+
+
+def _rates(stage: StageStands) -> tuple[str, str]:
+    if not stage.num_media:
+        return "", ""
+    media = show_rate(stage.media_per_s, "media")
+    if stage.stage == "decode":
+        return media, show_rate(stage.clips_per_s, "clips")
+    return media, f"{stage.sound_per_s:.1f} x real time" if stage.sound_per_s else ""
+
+
+def _queue(stage: StageStands) -> tuple[str, str, str]:
+    aside = f"{stage.num_rejects:,} set aside"
+    shards = "shard" if stage.waiting == 1 else "shards"
+    return f"{stage.at_work:,} at work", f"{stage.waiting:,} {shards} waiting", aside
+
+
 def ingest_table(summary: Summary) -> Table:
     """A row per stream: what came in, what was set aside and why."""
     table = Table(title="Ingest", title_justify="left", box=None, padding=(0, 2))
@@ -51,23 +76,55 @@ def ingest_table(summary: Summary) -> Table:
 
 
 def losses(values: Mapping[str, float]) -> str:
-    """The losses of the last logged step in a few words."""
-    shown = [(name, value) for name, value in values.items() if name.endswith(("/contrastive", "/sorting"))]
-    return "  ".join(f"{name} {value:.3f}" for name, value in sorted(shown))
+    """Losses, speed and waiting of the last logged steps in a few words; skipped steps where there are some."""
+    shown = [item for item in values.items() if item[0].partition("/")[2] in ("contrastive", "sorting")]
+    words = [f"{name} {value:.3f}" for name, value in sorted(shown)]
+    if "clips_per_s" in values:
+        words += [show_rate(values["clips_per_s"], "clips"), f"{values['wait_share']:.0%} waiting"]
+    if "mfu" in values:
+        words.append(f"{values['mfu']:.0%} MFU")
+    if skipped := values.get("skipped_steps"):
+        words.append(f"{skipped:.0f} skipped")
+    return "  ".join(words)
 
 
-def search_table(result: Mapping[str, Any], search: Search) -> Table:
-    """Metric by depth, the winner marked."""
-    table = Table(title="Freezing depth", title_justify="left", box=None, padding=(0, 2))
-    table.add_column("frozen blocks", justify="right")
-    table.add_column("seed", justify="right")
-    table.add_column(f"{search.metric} on {search.stream}", justify="right")
-    table.add_column("")
-    for trial in result["trials"]:
-        winner = "← winner" if trial["depth"] == result["winner"] else ""
-        value = f"{trial['metrics'][search.metric]:.1f} %"
-        table.add_row(str(trial["depth"]), str(trial["seed"]), value, winner)
+def search_table(found: Mapping[str, Any], search: Search) -> Table:
+    """A row per setting, its scores as means over the seeds with their range, the winner marked; then the start weights
+    and the trials that failed."""
+    result = SearchResult.from_json(found)
+    names = shown_metrics(result, search)
+    table = Table(title=f"Search, on {search.stream}", title_justify="left", box=None, padding=(0, 1))
+    fields = [name.rpartition(".")[2] for name in search.space]
+    for title in ("frozen", *fields, "seeds", *(name.replace("/", "\n", 1) for name in names)):
+        table.add_column(title, justify="right", no_wrap=True)
+    for trials in by_setting(result.trials).values():
+        setting, stopped = trials[0].setting, sum(trial.stopped for trial in trials)
+        words = ["[green]winner[/]"] if setting == result.winner else []
+        words += [f"{stopped} stopped"] if stopped else []
+        values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in setting.values.values()]
+        scores = [spread([trial.metrics[name] for trial in trials]) for name in names]
+        table.add_row("\n".join([str(setting.depth), *words]), *values, str(len(trials)), *scores)
+    blank = [""] * len(search.space)
+    starts = [spread([result.start[name]]) if name in result.start else "–" for name in names]
+    table.add_row("start", *blank, "", *starts)
+    for failed in result.failed:
+        table.add_row(f"{failed.depth}\n[red]failed[/]", *blank, f"seed {failed.seed}", *("–" for _ in names))
+    table.caption = " ".join(filter(None, (disagreement(result, search), *_reasons(result))))
+    table.caption_justify = "left"
     return table
+
+
+def _reasons(result: SearchResult) -> list[str]:
+    """What the failed trials said, each reason once."""
+    reasons = dict.fromkeys(failed.reason for failed in result.failed)
+    return [f"Failed: {reason}; the same command tries again." for reason in reasons]
+
+
+def spread(values: Sequence[float]) -> str:
+    """ "52.0" or, of several, their mean and below it their range."""
+    digits = 2 if max(map(abs, values)) <= 1 else 1
+    shown = [f"{value:.{digits}f}" for value in (fmean(values), min(values), max(values))]
+    return shown[0] if len(values) == 1 else f"{shown[0]}\n[dim]{shown[1]}–{shown[2]}[/]"
 
 
 def metrics_table(weights: Sequence[Weights], notes: Mapping[str, str]) -> Table:

@@ -7,7 +7,8 @@ from rich.table import Table
 
 from infra.errors import UserError
 from ingest.records import Clip, Media, Reject
-from ingest.sources.source import InputShard, Source
+from ingest.sources.source import InputShard, Source, shards_of
+from ingest.stages.filters import fitting
 from ingest.stages.frames import limits
 from ingest.stages.run import ClipMaker
 from ingest.stages.transcribe import Transcribe
@@ -32,9 +33,10 @@ def quarantine(recipe: Recipe, command: str, only: str | None, retry: bool, reas
                 forget_shards(work.recipe, holders)
                 run.ingest(work)
     elif aside := set_aside(located_recipe):
-        verb = " ".join(command.split()[:3])
         console.print(table(aside))
-        console.print(f"\nOne again  {verb} --only UID\nAll again  {verb} --retry", highlight=False)
+        console.print()
+        for title, how in (("One again", f"--only {aside[0].example.uid}"), ("All again", "--retry")):
+            console.print(f"{title}  {command} {how}", highlight=False, markup=False, soft_wrap=True)
     else:
         console.print("Nothing was set aside.")
 
@@ -107,7 +109,8 @@ def try_again(recipe: Recipe, uid: str) -> tuple[Reject, list[Clip | Reject]]:
     if item is None:
         raise UserError(f"{line.name} of {line.source} holds no medium {uid} any more")
     if source.narrated and isinstance(item, Media):
-        transcribe = Transcribe(recipe.ingest.speech, limits(recipe.ingest.frames))
+        chosen = recipe.ingest
+        transcribe = Transcribe(chosen.speech, limits(chosen.frames), fitting(chosen.filters))
         item = next(transcribe([item]))
     if isinstance(item, Reject):
         return before, [item]
@@ -153,7 +156,7 @@ def _source(recipe: Recipe, stream: str, line: Line) -> tuple[Source, InputShard
     opened = (open_source(s, recipe.data.root) for s in recipe.data.sources if s.stream == stream)
     for source in opened:
         if source.name == line.source:
-            for shard in source.shards(recipe.ingest.rows_per_shard):
+            for shard in shards_of(source, recipe.ingest.rows_per_shard, [line.slot]):
                 if shard.hash == line.shard:
                     return source, shard
     raise UserError(

@@ -30,7 +30,7 @@ def render(data: ReportData) -> str:
             figures=report_views.key_figures(data.weights),
             table=report_views.metrics_table(data),
             loss_charts=[report_views.loss_chart(curves) for curves in report_views.grouped(data.curves)],
-            freezing_chart=report_views.freezing_chart(data.freezing) if data.freezing else None,
+            freezing_charts=report_views.freezing_charts(data.freezing) if data.freezing else [],
             samples=[report_views.sample_view(clip) for clip in data.samples],
             examples=report_views.example_views(data),
         )
@@ -54,6 +54,7 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "chart_width": charts.WIDTH,
         "chart_height": charts.HEIGHT,
+        "freezing_cell": report_views.freezing_cell,
         "label_heights": charts.label_heights,
         "margin": report_views.margin,
         "max_rejects": report_views.MAX_REJECTS,

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Literal
 
 from ingest.records import Clip, Reject
 from pipeline.scores import Scores
+from tune.trials import Failed, Trial
 
 
 @dataclass(frozen=True)
@@ -47,23 +49,24 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One trial of the freezing search: text blocks frozen, seed, the deciding metric in percent."""
-
-    depth: int
-    seed: int
-    value: float
-
-
-@dataclass(frozen=True)
 class Freezing:
-    """The search over the number of frozen lower text blocks; `metric` decided, taken on `stream`."""
+    """The search over the number of frozen lower text blocks; `metric` decided, taken on `stream`.
+
+    `trials`: at every depth those of its best setting, with all their metrics.
+    """
 
     metric: str
     stream: str
     num_blocks: int
     trials: tuple[Trial, ...]
     winner: int
+    names: tuple[str, ...] = ()
+    """The metrics shown, the deciding one first; none: that one."""
+    start: Mapping[str, float] = field(default_factory=dict)
+    """The metrics of the weights that all trials started from."""
+    failed: tuple[Failed, ...] = ()
+    disagreement: str = ""
+    """One sentence where another metric prefers another depth."""
 
     @property
     def seeds(self) -> list[int]:
@@ -71,18 +74,27 @@ class Freezing:
         return sorted({trial.seed for trial in self.trials})
 
     @property
-    def rows(self) -> list[tuple[int, float, list[float | None]]]:
-        """Per depth: its mean over the seeds, and every seed's value (None where that trial was not run)."""
-        values = {(trial.depth, trial.seed): trial.value for trial in self.trials}
-        depths = sorted({depth for depth, _ in values})
-        return [
-            (depth, self.mean(depth), [values.get((depth, seed)) for seed in self.seeds]) for depth in depths
-        ]
+    def depths(self) -> list[int]:
+        """The depths tried, in order."""
+        return sorted({trial.depth for trial in self.trials})
 
-    def mean(self, depth: int) -> float:
-        """Mean of the metric over the seeds of one depth."""
-        found = [trial.value for trial in self.trials if trial.depth == depth]
-        return math.fsum(found) / len(found)
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The metrics shown."""
+        return self.names or (self.metric,)
+
+    def values(self, name: str, depth: int) -> list[float]:
+        """A metric of every trial of one depth, by seed."""
+        own = sorted((t.seed, t.metrics[name]) for t in self.trials if t.depth == depth)
+        return [value for _, value in own]
+
+    def mean(self, name: str, depth: int) -> float:
+        """Mean of a metric over the seeds of one depth."""
+        return fmean(self.values(name, depth))
+
+    def best(self, name: str) -> int:
+        """The depth with the best mean of a metric, of equals the deepest."""
+        return max(self.depths, key=lambda depth: (self.mean(name, depth), depth))
 
 
 @dataclass(frozen=True)

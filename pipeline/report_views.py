@@ -9,6 +9,7 @@ from itertools import groupby
 import simplejpeg
 
 from ingest.records import Clip, Utterance
+from ingest.stores.pictures import decoded, is_ppm
 from pipeline.charts import Chart, Series, running_mean
 from pipeline.report_data import Curve, Freezing, ReportData, Weights
 from pipeline.scores import Example, Group, Metric, chance, groups, show
@@ -175,30 +176,49 @@ def loss_chart(curves: Sequence[Curve]) -> Chart:
     )
 
 
-def freezing_chart(freezing: Freezing) -> Chart:
-    """The deciding metric against the depth: mean line, seeds as dots and band, the winner ringed."""
-    depths = [depth for depth, _, _ in freezing.rows]
-    seeds = freezing.seeds
+def freezing_charts(freezing: Freezing) -> list[Chart]:
+    """Every metric against the depth, the deciding one first."""
+    return [freezing_chart(freezing, name) for name in freezing.shown]
+
+
+def freezing_chart(freezing: Freezing, name: str) -> Chart:
+    """A metric against the depth: mean line, seeds as dots and band, the start weights' level, the chosen depth."""
+    seeds, depths = freezing.seeds, freezing.depths
     line = Series(
         "mean" if len(seeds) > 1 else f"seed {seeds[0]}",
-        tuple((depth, mean) for depth, mean, _ in freezing.rows),
-        dots=tuple((trial.depth, trial.value) for trial in freezing.trials),
-        band=tuple(_range(freezing, depth) for depth in depths) if len(seeds) > 1 else (),
+        tuple((float(depth), freezing.mean(name, depth)) for depth in depths),
+        dots=tuple((float(trial.depth), trial.metrics[name]) for trial in freezing.trials),
+        band=tuple(_range(freezing, name, depth) for depth in depths) if len(seeds) > 1 else (),
     )
+    stopped = sum(trial.stopped for trial in freezing.trials)
+    notes = [
+        f"{len(freezing.trials)} trials, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}",
+        "decides" if name == freezing.metric else f"best with {freezing.best(name)} frozen",
+        f"{stopped} stopped early, at their last score" if stopped else "",
+    ]
     return Chart(
-        f"{freezing.metric} on the stream {freezing.stream}",
-        f"{len(freezing.trials)} trials, {len(seeds)} seed{'s' if len(seeds) > 1 else ''} per depth",
+        f"{name} on the stream {freezing.stream}",
+        ", ".join(filter(None, notes)),
         f"lower text blocks frozen (of {freezing.num_blocks})",
         (line,),
-        winner=(freezing.winner, freezing.mean(freezing.winner)),
-        percent=True,
+        ((freezing.start[name], "start weights"),) if name in freezing.start else (),
+        winner=(freezing.winner, freezing.mean(name, freezing.winner)),
+        percent=not name.startswith("drift/"),
         x_ticks=tuple(map(float, depths)),
     )
 
 
-def _range(freezing: Freezing, depth: int) -> tuple[float, float, float]:
-    values = [trial.value for trial in freezing.trials if trial.depth == depth]
+def _range(freezing: Freezing, name: str, depth: int) -> tuple[float, float, float]:
+    values = freezing.values(name, depth)
     return depth, min(values), max(values)
+
+
+def freezing_cell(freezing: Freezing, name: str, depth: int) -> Cell:
+    """A metric at a depth: mean, range over the seeds, whether it is the best depth for it."""
+    values = freezing.values(name, depth)
+    digits = 3 if name.startswith("drift/") else 1
+    around = f"{min(values):.{digits}f} to {max(values):.{digits}f}" if len(values) > 1 else ""
+    return Cell(f"{freezing.mean(name, depth):.{digits}f}", around, depth == freezing.best(name))
 
 
 def sample_view(clip: Clip) -> Sample:
@@ -251,7 +271,15 @@ def pictures(clip: Clip, count: int) -> list[str]:
     return [_data_uri(_thumbnail(clip.frames[(2 * i + 1) * total // (2 * taken)])) for i in range(taken)]
 
 
-def _thumbnail(jpeg: bytes) -> bytes:
+def _thumbnail(stored: bytes) -> bytes:
+    if is_ppm(stored):
+        picture = decoded(stored)
+        assert picture is not None
+        return _thumbnail(bytes(simplejpeg.encode_jpeg(picture, quality=95)))
+    return _small(stored)
+
+
+def _small(jpeg: bytes) -> bytes:
     height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
     if min(height, width) < 2 * THUMBNAIL:
         return jpeg

@@ -3,17 +3,19 @@
 A step is skipped when it was finished before with the same inputs, so the same command continues after any stop.
 """
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from infra import session
 from infra.errors import UserError
-from infra.objects import exists, join, local_path
+from infra.objects import exists, join, local_path, write_bytes
 from infra.session import Session, plan_cpus
 from infra.tracking import Run as TrackedRun
 from infra.tracking import flat, tracking_for
@@ -21,18 +23,23 @@ from ingest import graph, streams
 from ingest.graph import StreamSummary
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import parts_of
+from ingest.tally import StageStands
 from pipeline import outcome
-from pipeline.embed import Checkpoint, Fresh, Load
-from pipeline.evaluate import HeldOut, evaluate_each, read_captions
+from pipeline.embed import Checkpoint, Fresh, Load, StartWeights
+from pipeline.evaluate import HeldOut, evaluate_each, read_captions, search_metrics
+from pipeline.live import check_live, live_streams, set_aside
 from pipeline.progress import progress
 from pipeline.recipe import Recipe
+from pipeline.recipe_file import as_file
 from pipeline.scores import Scores
 from pipeline.steps import Done, Steps, fingerprint
 from pipeline.workspace import commit, ledger_digests, located, open_source, plain, resolved
 from trainers.launch import ClipStream, train_stage
+from trainers.profiling import table_of
 from trainers.recipe import Stage, Training
-from tune.freezing_depth import with_depth
-from tune.search import search_depth
+from tune.search import run_search
+from tune.space import Search
+from tune.trials import SearchResult, Setting, check_search, num_trials, with_setting
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Work:
     session: Session
     tracked: TrackedRun
     console: Console
+    live: bool = False
+    """Training takes its clips straight from the sources, not from the store."""
 
     @cached_property
     def steps(self) -> Steps:
@@ -114,7 +123,10 @@ def ingest(work: Work) -> Done:
             stands[stream.stream] = stream
             told(*outcome.ingest_progress(stands.values()))
 
-        summary = graph.ingest(sources, recipe.ingest, recipe.store, tell)
+        def watch(stages: Sequence[StageStands]) -> None:
+            told(*outcome.ingest_progress(stands.values()), outcome.stage_lines(stages))
+
+        summary = graph.ingest(sources, recipe.ingest, recipe.store, tell, watch)
     work.console.print(outcome.ingest_table(summary))
     inputs = fingerprint(recipe.data, recipe.ingest, recipe.store)
     if summary.nothing_to_do:
@@ -129,11 +141,11 @@ def export_shards(work: Work) -> None:
     """Every stream that holds clips as WebDataset tars."""
     store = work.recipe.store
     names = dict.fromkeys(source.stream for source in work.recipe.data.sources)
-    counts = {name: len(parts_of(Ledger(store, name).committed().values())) for name in names}
-    with step(work, "export"), progress("Export WebDataset", "shards", sum(counts.values())) as told:
+    parts = {name: parts_of(Ledger(store, name).committed().values()) for name in names}
+    with step(work, "export"), progress("Export WebDataset", "shards", sum(map(len, parts.values()))) as told:
         written: list[bool] = []
-        for name in filter(counts.get, names):
-            for new in streams.export_webdataset(store, name):
+        for name in filter(parts.get, names):
+            for new in streams.export_webdataset(store, name, parts[name]):
                 written.append(new)
                 told(len(written))
     work.say(f"{sum(written)} of {len(written)} shards written as tars below {store}/STREAM/webdataset")
@@ -149,14 +161,26 @@ def check_root(recipe: Recipe) -> None:
 
 def streams_of(recipe: Recipe, stage: Stage) -> dict[str, ClipStream]:
     """The rows of every stream of a stage, from the store."""
-    return {stream.name: partial(streams.clip_stream, recipe.store, stream.name) for stream in stage.streams}
+    frames = recipe.ingest.frames
+    return {
+        stream.name: partial(streams.clip_stream, recipe.store, stream.name, frames=frames)
+        for stream in stage.streams
+    }
+
+
+def rows_of(work: Work, stage: Stage) -> tuple[dict[str, ClipStream], dict[str, str]]:
+    """The rows of every stream of a stage and the state they are in: from the store, or live from their sources."""
+    names = [stream.name for stream in stage.streams]
+    if work.live:
+        return live_streams(work.recipe, names)
+    return streams_of(work.recipe, stage), ledger_digests(work.recipe.store, names)
 
 
 def train(work: Work, index: int, start: str | None, training: Training | None = None) -> Done:
     """Train one stage, from the checkpoint of the stage before; the result holds its checkpoint's URI."""
     recipe, training = work.recipe, training or work.recipe.training
     stage = training.stages[index]
-    ledgers = ledger_digests(recipe.store, [stream.name for stream in stage.streams])
+    rows, ledgers = rows_of(work, stage)
     inputs = fingerprint(
         training.model,
         training.pixels,
@@ -166,9 +190,12 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
         start,
         ledgers,
     )
-    name = f"stage {stage.name}"
+    name, run_name = f"stage {stage.name}", f"{stage.name}-{inputs[:8]}"
 
     def run_stage() -> Mapping[str, Any]:
+        resources = plan_cpus(work.session.num_cpus, training.launch.fewest_workers, len(stage.streams))
+        if work.live:
+            check_live(rows.values(), training.launch, resources, work.session)
         tracked = tracking_for(recipe.output).start_run(
             f"{stage.name} {inputs[:8]}", work.tracked.run_id, flat(plain(stage)), {"stage": stage.name}
         )
@@ -176,13 +203,13 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
             trained = train_stage(
                 training,
                 index,
-                streams_of(recipe, stage),
+                rows,
                 storage=join(recipe.output, "runs"),
-                run_name=f"{stage.name}-{inputs[:8]}",
+                run_name=run_name,
                 start=start,
                 run=tracked,
                 lineage={"recipe": resolved(recipe), "commit": commit(), **ledgers},
-                resources=plan_cpus(work.session.num_cpus, training.launch.workers, len(stage.streams)),
+                resources=resources,
                 session=work.session,
                 progress=lambda done, values: told(done, stage.steps, outcome.losses(values)),
             )
@@ -192,6 +219,10 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
     with step(work, name):
         done = work.steps.do(work.named(f"stage-{stage.name}"), inputs, run_stage)
     work.say(outcome.step_line(f"{name}, seed {training.seed}", done))
+    for line in set_aside(rows.values()) if work.live else ():
+        work.say(line)
+    if training.launch.profile and not done.earlier:
+        work.say(table_of(join(recipe.output, "runs", run_name)))
     return done
 
 
@@ -216,25 +247,30 @@ def trained_before(work: Work, index: int) -> str:
 
 
 def tune(work: Work, start: str | None) -> Done:
-    """Search the number of frozen text blocks on the held-out stream of the search."""
+    """Search the number of frozen text blocks, or what the space names, on the held-out stream of the search.
+
+    Trials that failed in an earlier call are tried again.
+    """
     recipe, search = work.recipe, work.recipe.search
     training, stage = recipe.training, recipe.training.stages[work.searched]
     ledgers = ledger_digests(recipe.store, [*(stream.name for stream in stage.streams), search.stream])
+    # These do not change what is found.
+    decisive = replace(search, max_concurrent=1, retries=0, gpus_per_worker=1.0)
     inputs = fingerprint(
-        training.model, training.pixels, training.stages, training.init, search, start, ledgers
+        training.model, training.pixels, training.stages, training.init, decisive, start, ledgers
     )
 
-    def run_search() -> Mapping[str, Any]:
-        held_out = held_out_of(recipe, search.stream, None)
+    def search_now() -> Mapping[str, Any]:
+        held_out = replace(held_out_of(recipe, search.stream, None), classes=search.classes)
         tracked = tracking_for(recipe.output).start_run(
             f"search {inputs[:8]}", work.tracked.run_id, flat(plain(search)), {"stage": "search"}
         )
-        with progress("Search freezing depth", "trials", len(search.depths) * len(search.seeds)) as told:
-            result = search_depth(
+        with progress("Search", "trials", num_trials(search, training)) as told:
+            result = run_search(
                 training,
                 search,
                 streams_of(recipe, stage),
-                partial(score_checkpoint, recipe, held_out),
+                partial(score_checkpoint, recipe, held_out, start),
                 storage=join(recipe.output, "runs"),
                 run_name=f"search-{inputs[:8]}",
                 start=start,
@@ -243,19 +279,52 @@ def tune(work: Work, start: str | None) -> Done:
                 session=work.session,
                 progress=told,
             )
+        file = write_winner(work, result, tracked)
         tracked.finish()
-        return plain(result)
+        folder = join(recipe.output, "runs", f"search-{inputs[:8]}")
+        return {**plain(result), "run_id": tracked.run_id, "folder": folder, "recipe_file": file}
 
+    name = work.named("search")
     with step(work, "search"):
-        done = work.steps.do(work.named("search"), inputs, run_search)
+        earlier = work.steps.done(name, inputs)
+        if earlier and earlier.result["failed"]:
+            done = work.steps.record(name, inputs, search_now(), earlier.seconds)
+        else:
+            done = work.steps.do(name, inputs, search_now)
     work.say(outcome.step_line("search", done))
     work.console.print(outcome.search_table(done.result, search))
     return done
 
 
-def score_checkpoint(recipe: Recipe, held_out: HeldOut, checkpoint: str) -> dict[str, float]:
-    """The metrics of a checkpoint on a held-out stream."""
-    return dict(scores_of(recipe, held_out, {"trial": Checkpoint(checkpoint)})["trial"].metrics)
+def write_winner(work: Work, result: SearchResult, tracked: TrackedRun) -> str:
+    """The recipe with the winning setting, beside the output and with the tracked run; its URI."""
+    recipe = work.recipe
+    training = with_setting(recipe.training, work.searched, result.winner)
+    title = f"{recipe.name} with the setting that won its search: {result.winner.fields}."
+    data = as_file(replace(recipe, training=training, search=Search()), title)
+    uri = join(recipe.output, "winner.py")
+    write_bytes(uri, data)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "winner.py"
+        copy.write_bytes(data)
+        tracked.log_artifact(copy)
+    return uri
+
+
+def score_checkpoint(
+    recipe: Recipe, held_out: HeldOut, start: str | None, checkpoint: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The metrics of a trial's checkpoint, and of the weights that all trials start from."""
+    training = recipe.training
+    before = Checkpoint(start) if start else StartWeights(training)
+    return search_metrics(
+        held_out,
+        before,
+        Checkpoint(checkpoint),
+        training.pixels,
+        training.num_frames,
+        recipe.evaluation.batch_size,
+    )
 
 
 def check_captions(recipe: Recipe) -> None:
@@ -276,7 +345,7 @@ def held_out_of(recipe: Recipe, stream: str, twins: str | None) -> HeldOut:
         )
     archive = open_source(sources[stream], recipe.data.root).name
     captions = read_captions(join(recipe.data.root, recipe.evaluation.captions), archive)
-    return HeldOut(recipe.store, stream, captions, twins)
+    return HeldOut(recipe.store, stream, captions, twins, recipe.ingest.frames)
 
 
 def evaluate_all(work: Work, trained: str, start: str | None) -> Done:
@@ -325,19 +394,21 @@ class Finished:
 
 
 def everything(work: Work) -> Finished:
-    """All steps in order. With a search, the stage it varies is trained at the depth it found."""
+    """All steps in order. With a search, the stage it varies is trained at the setting it found."""
     recipe = work.recipe
     check_captions(recipe)  # before hours of work, not after
+    if recipe.search.wanted:
+        check_search(recipe.search, recipe.training)
     ingested = ingest(work)
     stages: list[Done] = []
     start = start_of_search = None
     searched: Done | None = None
     training = recipe.training
     for index in range(work.num_stages):
-        if index == work.searched and recipe.search.depths:
+        if index == work.searched and recipe.search.wanted:
             start_of_search = start
             searched = tune(work, start)
-            training = with_depth(training, index, int(searched.result["winner"]))
+            training = with_setting(training, index, Setting(**searched.result["winner"]))
         elif index == work.searched:
             start_of_search = start
         stages.append(train(work, index, start, training))

@@ -14,11 +14,14 @@ from pipeline.demo.speech_model import write_checkpoint
 from pipeline.gather import report_data
 from pipeline.progress import progress
 from pipeline.recipe import Recipe
+from pipeline.recipe_file import FUNCTION
 from pipeline.report import write_report
 from pipeline.report_data import Weights
 from pipeline.run import Finished, Work, working
 from pipeline.scores import Scores
 from pipeline.workspace import absolute, located
+from tune.freezing_depth import depths_of
+from tune.trials import check_search
 
 
 def run_all(recipe: Recipe, command: str) -> None:
@@ -35,21 +38,29 @@ def run_ingest(recipe: Recipe, command: str, export: str | None = None) -> None:
             run.export_shards(work)
 
 
-def run_train(recipe: Recipe, command: str) -> None:
-    """`reelscript train`: all stages."""
+def run_train(recipe: Recipe, command: str, stream: bool = False) -> None:
+    """`reelscript train`: all stages; `stream`: on clips straight from their sources."""
     with working(recipe, command) as work:
-        checkpoint = run.train_until(work, work.num_stages)
+        checkpoint = run.train_until(replace(work, live=stream), work.num_stages)
         work.say(f"The checkpoint after the last step: {checkpoint}")
 
 
-def run_tune(recipe: Recipe, command: str) -> None:
-    """`reelscript tune`: the stages before the searched one, then the search."""
-    if not recipe.search.depths:
-        raise UserError("There is nothing to search: set --search.depths, e.g. --search.depths 0 3 6 9 12.")
-    with working(recipe, command) as work:
+def run_tune(recipe: Recipe, command: str, what: str) -> None:
+    """`reelscript tune`: the stages before the searched one, then the search; `what`: as the command line names it."""
+    search = recipe.search
+    if what == "space":
+        if not search.space:
+            raise UserError(
+                "There is nothing to search: set --search.space, e.g. --search.space "
+                "stages.0.optimizer.lr_rest loguniform:1e-6,1e-3."
+            )
+        search = replace(search, depths=())
+    elif not search.depths:
+        search = replace(search, depths=depths_of((), recipe.training.model.text.layers))
+    check_search(search, recipe.training)  # before the first stage, not after
+    with working(replace(recipe, search=search), command) as work:
         found = run.tune(work, run.train_until(work, work.searched))
-        depth = found.result["winner"]
-        work.say(f"Train with it: --stages.{work.searched}.frozen-text-blocks {depth}")
+        work.say(f"Train with it: reelscript train {found.result['recipe_file']}:{FUNCTION}")
 
 
 def run_evaluate(recipe: Recipe, command: str, checkpoint: str | None) -> None:

@@ -1,6 +1,6 @@
 """What a training step reads: one batch of clips, as tensors."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Int, Int64, UInt8
@@ -21,10 +21,13 @@ class Batch:
     """False: the row could not be read; it keeps its place and takes no part in any loss."""
     position: Int64[Tensor, " b"]
     """Number of the row in the stream's plan."""
+    uids: UInt8[Tensor, "b 2 10"]
+    """Uids of the clip and of its medium as bytes, zeros where the row could not be read; they stay in host memory."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on a device (asynchronously from pinned memory)."""
-        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+        moved = [f.name for f in fields(self) if f.name != "uids"]
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in moved})
 
 
 def trim_padding(tokens: Int[Tensor, "*texts context"], multiple: int = 4) -> Int[Tensor, "*texts shorter"]:

@@ -2,6 +2,9 @@
 
 A checkpoint is a folder at any URI: model.safetensors, state.pt (optimiser, objectives, step, random state),
 recipe.json (the training it belongs to) and lineage.json (resolved recipe, commit, digests of the shards).
+Of sharded training the first two are in as many parts as there were workers, model-00001-of-00002.safetensors and
+state-00001-of-00002.pt, each with whole tensors, and model.safetensors.index.json says which part has which; every
+tool that reads safetensors in parts reads them, and any number of workers goes on from them.
 """
 
 import dataclasses
@@ -18,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from infra.errors import UserError
-from infra.objects import join, read_bytes
+from infra.objects import MissingError, join, read_bytes
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights.files import read_file
 from trainers.models.weights.names import fill
@@ -31,6 +34,7 @@ MODEL_FILE, STATE_FILE, RECIPE_FILE, LINEAGE_FILE = (
     "recipe.json",
     "lineage.json",
 )
+INDEX_FILE = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -44,26 +48,64 @@ class State:
     """Parameters and buffers of the objectives (queues, temperatures)."""
     random: dict[str, Tensor]
     """Generator states: "cpu", and "cuda" on a GPU."""
+    skipped: int = 0
+    """Steps of these that changed nothing, because a loss or gradient was not finite."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a worker writes of a checkpoint: all of it, or its part of one in several parts."""
+
+    weights: dict[str, Tensor]
+    state: State
+    """In a part only the optimiser's state of that part's parameters."""
+    part: int = 0
+    names: tuple[tuple[str, ...], ...] = ()
+    """Names of the tensors of each part; empty: there is one part."""
+
+    def file(self, name: str) -> str:
+        """The part's own name of a file."""
+        return part_file(name, self.part, len(self.names)) if self.names else name
+
+
+def part_file(name: str, part: int, parts: int) -> str:
+    """ "model.safetensors" as "model-00001-of-00002.safetensors"."""
+    stem, dot, ending = name.partition(".")
+    return f"{stem}-{part + 1:05}-of-{parts:05}{dot}{ending}"
 
 
 def save(
     folder: Path, model: nn.Module, state: State, training: Training, lineage: Mapping[str, str]
 ) -> None:
     """Write a checkpoint into a local folder."""
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / MODEL_FILE)
+    write(folder, Snapshot(model.state_dict(), state), training, lineage)
+
+
+def write(folder: Path, snapshot: Snapshot, training: Training, lineage: Mapping[str, str]) -> None:
+    """Write a checkpoint, or a part of one, into a local folder; the first part has what all have in common."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.contiguous() for name, value in snapshot.weights.items()}
+    safetensors.torch.save_file(weights, folder / snapshot.file(MODEL_FILE))
+    state = snapshot.state
     torch.save(
-        {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}, folder / STATE_FILE
+        {field.name: getattr(state, field.name) for field in dataclasses.fields(state)},
+        folder / snapshot.file(STATE_FILE),
     )
-    (folder / RECIPE_FILE).write_text(json.dumps(dataclasses.asdict(training), indent=1))
-    (folder / LINEAGE_FILE).write_text(json.dumps(dict(lineage), indent=1))
+    if snapshot.part == 0:
+        (folder / RECIPE_FILE).write_text(json.dumps(dataclasses.asdict(training), indent=1))
+        (folder / LINEAGE_FILE).write_text(json.dumps(dict(lineage), indent=1))
+        if parts := len(snapshot.names):
+            files = [part_file(MODEL_FILE, part, parts) for part in range(parts)]
+            names = {name: file for file, part in zip(files, snapshot.names, strict=True) for name in part}
+            index = {"metadata": {"parts": parts}, "weight_map": names}
+            (folder / INDEX_FILE).write_text(json.dumps(index, indent=1))
 
 
 def load_model(uri: str) -> tuple[VideoTextModel, Model]:
     """The model of a checkpoint, with its weights. UserError for a folder that is none, or is damaged."""
     config = load_training(uri).model
     model = VideoTextModel(config)
-    load_weights(model, join(uri, MODEL_FILE))
+    load_weights(model, uri)
     return model, config
 
 
@@ -86,13 +128,34 @@ def load_lineage(uri: str) -> dict[str, str]:
 
 
 def load_weights(model: nn.Module, uri: str) -> None:
-    """Fill a model from a safetensors file in our layout. UserError unless names and shapes are its own."""
-    fill(model, read_file(uri), uri)
+    """Fill a model from a checkpoint. UserError unless names and shapes are its own."""
+    weights: dict[str, Tensor] = {}
+    for file in _files(uri, MODEL_FILE):
+        weights |= read_file(join(uri, file))
+    fill(model, weights, join(uri, MODEL_FILE))
 
 
 def load_state(uri: str) -> State:
     """The state beside the weights. UserError for anything but plain tensors and values."""
-    path = join(uri, STATE_FILE)
+    first, *others = (_load_state(join(uri, file)) for file in _files(uri, STATE_FILE))
+    for other in others:
+        first.optimizer["state"].update(other.optimizer["state"])
+    return first
+
+
+def _files(uri: str, name: str) -> list[str]:
+    """A file of a checkpoint, or its parts."""
+    index = join(uri, INDEX_FILE)
+    try:
+        parts = int(json.loads(read_bytes(index))["metadata"]["parts"])
+    except MissingError:
+        return [name]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{index}: not the index of a checkpoint in parts ({error})") from error
+    return [part_file(name, part, parts) for part in range(parts)]
+
+
+def _load_state(path: str) -> State:
     try:
         found = torch.load(io.BytesIO(read_bytes(path)), map_location="cpu", weights_only=True)
         return State(**found)

@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from trainers.frame_choice import FrameChoice
 from trainers.recipe import Model, Pixels, Stream
 
-COLUMNS = ("uid", "captions", "transcripts", "frames")
+COLUMNS = ("uid", "media_uid", "kind", "captions", "transcripts", "frames")
 """Columns of a clip that training reads, beside position, epoch and valid."""
 
 
@@ -29,6 +30,11 @@ class Prepare:
     seed: int
     training: bool = True
     """False: the middle frame of each slice, the central crop, all patches, the first caption."""
+
+    @property
+    def choice(self) -> FrameChoice:
+        """Which frames it takes; a stream that asks it delivers no others."""
+        return FrameChoice(self.stream.frames, self.seed, self.training)
 
     def __call__(self, rows: pa.Table) -> dict[str, NDArray[Any]]:
         """`rows`: COLUMNS, position and epoch (int64), valid (bool). ValueError for texts that do not fit."""

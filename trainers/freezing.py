@@ -16,14 +16,24 @@ class Count:
     frozen: int
 
 
-def freeze(model: nn.Module, patterns: Sequence[str] = (), frozen_text_blocks: int = 0) -> dict[str, Count]:
+_TEXT_EMBEDDINGS = ("text.token_embedding.weight", "text.positional_embedding")
+
+
+def freeze(
+    model: nn.Module,
+    patterns: Sequence[str] = (),
+    frozen_text_blocks: int = 0,
+    frozen_text_embeddings: bool = False,
+) -> dict[str, Count]:
     """Keep the matching parameters as they are and train all others; returns counts per tower.
 
     Patterns are shell style ("text.blocks.[0-8].*"). ValueError for one that matches nothing, or for more
-    text blocks than there are. Embeddings below frozen blocks stay trainable.
+    text blocks than there are. The text embeddings below frozen blocks are trained unless they are frozen too.
     """
     names = [name for name, _ in model.named_parameters()]
     frozen = _lower_text_blocks(names, frozen_text_blocks)
+    if frozen_text_embeddings:
+        frozen |= set(_TEXT_EMBEDDINGS)
     for pattern in patterns:
         frozen |= _matching(names, pattern)
     for name, parameter in model.named_parameters():

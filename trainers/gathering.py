@@ -1,10 +1,8 @@
 """What the ranks of a training group know together; without a group, what the one process knows."""
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
 
@@ -18,33 +16,20 @@ def own_rank() -> int:
     return dist.get_rank() if num_ranks() > 1 else 0
 
 
-def gather_rows(rows: Float[Tensor, "b d"]) -> Float[Tensor, "n d"]:
-    """The rows of all ranks, rank by rank; backward sums the gradients that the ranks give to a row."""
+def gather(rows: Shaped[Tensor, "*own"]) -> Shaped[Tensor, "*all"]:
+    """The rows of all ranks, rank by rank, without a gradient."""
+    rows = rows.detach()
     if num_ranks() == 1:
         return rows
-    gathered: Tensor = _GatherRows.apply(rows)
-    return gathered
+    everyone = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(num_ranks())]
+    dist.all_gather(everyone, rows.contiguous())
+    return torch.cat(everyone)
 
 
 def sum_over_ranks(value: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """The sum over ranks, without a gradient."""
+    if num_ranks() == 1:
+        return value.detach()
     total = value.detach().clone()
-    if num_ranks() > 1:
-        dist.all_reduce(total)
+    dist.all_reduce(total)
     return total
-
-
-class _GatherRows(torch.autograd.Function):
-    """Each rank computes a part of the loss, so the gradient of a row is spread over the ranks."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        everyone = [torch.empty_like(rows) for _ in range(num_ranks())]
-        dist.all_gather(everyone, rows.contiguous())
-        return torch.cat(everyone)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        summed = grads[0].contiguous()
-        dist.all_reduce(summed)
-        return summed.chunk(num_ranks())[own_rank()]

@@ -1,42 +1,38 @@
 """The loop under Ray Train: rows in, checkpoints out, restarts from the last committed checkpoint."""
 
 import signal
-import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import ray.data
-import ray.train
-import torch
 from ray.data import Dataset, ExecutionOptions, TaskPoolStrategy
-from ray.train import Checkpoint, CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer, get_device
-from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+from ray.train import DataConfig
+from ray.train.v2.api.config import CheckpointConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
 
-from infra.errors import UserError, sentence_in
+from infra.errors import UserError, described, sentence_in
 from infra.objects import arrow_filesystem, join
-from infra.session import CpuPlan, Session, quiet_data
+from infra.session import CpuPlan, Session, most_workers, plan_cpus, quiet_data
 from infra.tracking import Run
-from trainers import checkpoint
 from trainers.data import Prepare
-from trainers.loop import Learner, build_learner, scheduled, train
+from trainers.elastic import AllowedCounts, BookCopy, NoRetryOfPermanent, Trainer, failures_of, largest
+from trainers.frame_choice import FrameChoice
 from trainers.pixels import check_sides
-from trainers.reading import Columns, Reader, steps_of
-from trainers.recipe import Stage, Stream, Training
+from trainers.reading import rows_per_block, steps_of
+from trainers.recipe import Launch, Stage, Training
 from trainers.runs import (
     Committed,
     absolute,
     check_same_training,
-    checkpoint_name,
-    checkpoint_step,
     latest_committed,
+    mend_book,
     remove_uncommitted,
 )
+from trainers.worker import Job, work
 
 Progress = Callable[[int, Mapping[str, float]], None]
 """Called about once a second with the steps done and the latest metrics."""
@@ -46,7 +42,23 @@ Progress = Callable[[int, Mapping[str, float]], None]
 class ClipStream(Protocol):
     """Rows of clips in a fixed endless order, from a position on, in blocks of exactly `unit_rows` rows."""
 
-    def __call__(self, *, seed: int, first_row: int, num_rows: int, unit_rows: int) -> Dataset: ...
+    def __call__(
+        self,
+        *,
+        seed: int,
+        first_row: int,
+        num_rows: int,
+        unit_rows: int,
+        choice: FrameChoice,
+        decoders: int,
+        decoder_cpus: float,
+    ) -> Dataset:
+        """`choice`: which of a clip's frames are wanted; others need not be delivered.
+
+        Frames that are decoded on the way are so by `decoders` tasks at a time of `decoder_cpus` each; the preparation
+        that follows takes as many of the same, so that the two become one task and no whole frame travels.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -83,32 +95,39 @@ def train_stage(
     recipe that cannot be launched, UserError naming what failed and what is kept.
     """
     stage = training.stages[stage_index]
-    check_split(stage, training.launch.workers)
+    counts = worker_counts(stage, training.launch)
     check_sides(training.model.video.image_size, training.pixels)
     _check_tracking(run, session)
     folder = join(absolute(storage), run_name)
+    mend_book(folder)
     kept = latest_committed(folder)
     if kept:
         check_same_training(kept, training, stage_index, lineage)
         if kept.step == stage.steps:
             return Trained(kept.uri, kept.step, kept.metrics)
-    remove_uncommitted(folder)
-    threads = training.launch.threads or resources.threads
+    threads = training.launch.threads or (resources.threads if len(counts) == 1 else 0)
     kin = {**lineage, "stage": stage.name}
-    job = Job(training, stage_index, folder, absolute(start) if start else None, run, kin, threads)
+    job = Job(training, stage_index, folder, absolute(start) if start else None, run, kin, threads, counts)
     with _sigint_as_before(), _reported(run, kept.step if kept else 0, progress):
         try:
             _trainer(job, streams, resources, session).fit()
         except TrainingFailedError as error:
             raise UserError(_what_failed(error, job, latest_committed(folder))) from error
     done = latest_committed(folder)
-    assert done is not None
-    assert done.step == stage.steps
+    if not done or done.step < stage.steps:  # Ray can miss what a worker raises just while it is asked
+        reached = f"{done.step if done else 0} of {stage.steps} steps"
+        raise UserError(
+            f"training {folder} ended after {reached} and Ray gave no reason; run it again to continue"
+        )
     return Trained(done.uri, done.step, done.metrics)
 
 
-def check_split(stage: Stage, workers: int) -> None:
-    """ValueError unless every stream's global batch is whole units and the workers divide them."""
+def worker_counts(stage: Stage, launch: Launch) -> tuple[int, ...]:
+    """The numbers of workers, of those `launch` allows, that share every stream's global batch equally, ascending.
+
+    ValueError where there is none, or a global batch is no whole number of units.
+    """
+    counts = list(range(launch.fewest_workers, launch.most_workers + 1))
     for stream in stage.streams:
         units, rest = divmod(stream.batch_size, stream.rows_per_unit)
         if rest:
@@ -116,30 +135,13 @@ def check_split(stage: Stage, workers: int) -> None:
                 f"stream {stream.name!r}: batch_size {stream.batch_size} is no multiple of rows_per_unit "
                 f"{stream.rows_per_unit}"
             )
-        if units % workers:
+        counts = [count for count in counts if units % count == 0]
+        if not counts:
             raise ValueError(
-                f"launch.workers: {workers} workers cannot share the {units} units of stream {stream.name!r} "
+                f"launch.workers: {launch.workers} workers cannot share the {units} units of stream {stream.name!r} "
                 f"(batch_size {stream.batch_size}, rows_per_unit {stream.rows_per_unit}) equally"
             )
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a worker needs to know."""
-
-    training: Training
-    stage_index: int
-    folder: str
-    """URI of the run: checkpoints and Train's book of them."""
-    start: str | None
-    run: Run
-    lineage: dict[str, str]
-    threads: int
-
-    @property
-    def stage(self) -> Stage:
-        """The stage that is trained."""
-        return self.training.stages[self.stage_index]
+    return tuple(counts)
 
 
 @dataclass(frozen=True)
@@ -155,40 +157,57 @@ class _Remaining:
     resources: CpuPlan
 
     def __call__(self) -> Dataset:
-        job, stage = self.job, self.job.stage
+        job, stage, resources = self.job, self.job.stage, self._resources_now()
         stream = stage.streams[self.index]
+        if self.index == 0:  # the workers before are gone, and with them whoever wrote what is not committed
+            remove_uncommitted(job.folder)
         kept = latest_committed(job.folder)
         step = kept.step if kept else 0
         remaining = steps_of(stage, self.index, step, stage.steps) * stream.batch_size
         if not remaining:
             return ray.data.range(0)
+        prepare = Prepare(stream, job.training.model, job.training.pixels, job.training.seed)
+        # Each of these tasks has a process: as many as Ray would start by their shares is too many.
+        tasks = max(1, resources.readers // len(stage.streams))
         rows = self.rows(
             seed=job.training.seed,
             first_row=steps_of(stage, self.index, 0, step) * stream.batch_size,
             num_rows=remaining,
-            unit_rows=stream.rows_per_unit,
+            unit_rows=rows_per_block(stream, job.training.pixels.crop, job.counts),
+            choice=prepare.choice,
+            decoders=tasks,
+            decoder_cpus=resources.reader,
         )
-        prepare = Prepare(stream, job.training.model, job.training.pixels, job.training.seed)
         return rows.map_batches(
             prepare,
             batch_size=None,
             batch_format="pyarrow",
-            num_cpus=self.resources.reader,
-            # Each of these tasks has a process: as many as Ray would start by their shares is too many.
-            compute=TaskPoolStrategy(size=max(1, self.resources.readers // len(stage.streams))),
+            num_cpus=resources.reader,
+            compute=TaskPoolStrategy(size=tasks),
         )
 
+    def _resources_now(self) -> CpuPlan:
+        """The more workers an elastic run has, the fewer readers."""
+        if len(self.job.counts) == 1:
+            return self.resources
+        total = ray.cluster_resources().get("CPU", 0.0)
+        workers = largest(self.job.counts, most_workers(total, self.resources))
+        return plan_cpus(total, workers, len(self.job.stage.streams))
 
-def _trainer(
-    job: Job, streams: Mapping[str, ClipStream], resources: CpuPlan, session: Session
-) -> TorchTrainer:
-    launch = job.training.launch
-    use_gpu = session.num_gpus > 0 if launch.use_gpu is None else launch.use_gpu
+
+def _trainer(job: Job, streams: Mapping[str, ClipStream], resources: CpuPlan, session: Session) -> Trainer:
+    launch, fewest, most = job.training.launch, job.counts[0], job.counts[-1]
     filesystem, folder = arrow_filesystem(job.folder)
     in_order = ExecutionOptions(preserve_order=True)
+    use_gpu = session.num_gpus > 0 if launch.use_gpu is None else launch.use_gpu
+    scaling = ScalingConfig(
+        num_workers=fewest if fewest == most else (fewest, most),
+        use_gpu=use_gpu,
+        resources_per_worker={"CPU": resources.worker, **({"GPU": resources.gpu} if use_gpu else {})},
+    )
     quiet_data()
-    return TorchTrainer(
-        _work,
+    trainer = Trainer(
+        work,
         train_loop_config={"job": job},
         datasets={
             stream.name: _Remaining(job, index, streams[stream.name], resources)
@@ -196,73 +215,19 @@ def _trainer(
         },
         # Locality would decide which worker gets which unit; they take turns instead.
         dataset_config=DataConfig(execution_options=in_order, enable_shard_locality=False),
-        scaling_config=ScalingConfig(
-            num_workers=launch.workers, use_gpu=use_gpu, resources_per_worker={"CPU": resources.worker}
-        ),
+        scaling_config=scaling,
         run_config=RunConfig(
             name=Path(folder).name,
             storage_path=str(Path(folder).parent),
             storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=launch.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=launch.keep_checkpoints),
+            callbacks=[BookCopy(job.folder)],
         ),
     )
-
-
-def _work(config: Mapping[str, Any]) -> None:
-    """What every worker runs."""
-    job: Job = config["job"]
-    torch.set_num_threads(job.threads)
-    device = get_device()
-    resume = _restored(job)
-    step = checkpoint_step(resume) if resume else 0
-    pin = device.type == "cuda"
-    readers = [
-        Reader(job.stage, index, step, partial(_open_stream, stream), pin)
-        for index, stream in enumerate(job.stage.streams)
-    ]
-    learner = build_learner(job.training, job.stage_index, device, job.start, resume)
-    assert learner.step == step
-    first = ray.train.get_context().get_world_rank() == 0
-    with job.run.stream() if first else nullcontext() as metrics:
-
-        def log(step: int, values: Mapping[str, float]) -> None:
-            if metrics:
-                metrics.log(step, {"step": step, **values})
-
-        def save(step: int, values: Mapping[str, float]) -> None:
-            if metrics:
-                metrics.flush()
-            _save(job, learner, values, first)
-
-        train(learner, scheduled(job.stage, step, [iter(reader) for reader in readers]), log, save)
-
-
-def _open_stream(stream: Stream) -> Iterable[Columns]:
-    """This worker's share of a stream."""
-    rows = stream.batch_size // ray.train.get_context().get_world_size()
-    shard = ray.train.get_dataset_shard(stream.name)
-    batches: Iterable[Columns] = shard.iter_torch_batches(
-        batch_size=rows, prefetch_batches=1, device="cpu", drop_last=True
-    )
-    return batches
-
-
-def _restored(job: Job) -> str | None:
-    """URI of the checkpoint that Train hands to this worker."""
-    found = ray.train.get_checkpoint()
-    return join(job.folder, Path(found.path).name) if found else None
-
-
-def _save(job: Job, learner: Learner, values: Mapping[str, float], first: bool) -> None:
-    metrics = {"step": learner.step, **values}
-    name = checkpoint_name(learner.step)
-    if not first:
-        ray.train.report(metrics, checkpoint_dir_name=name)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint.save(Path(folder), learner.task.model, learner.state(), job.training, job.lineage)
-        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder), checkpoint_dir_name=name)
+    trainer.policies = {"failure_policy": NoRetryOfPermanent(launch.max_failures)}
+    if fewest < most:
+        trainer.policies["scaling_policy"] = AllowedCounts(scaling, job.counts, resources)
+    return trainer
 
 
 @contextmanager
@@ -307,8 +272,7 @@ def _check_tracking(run: Run, session: Session) -> None:
 
 
 def _what_failed(error: TrainingFailedError, job: Job, kept: Committed | None) -> str:
-    failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else [error]
-    reason = sentence_in("\n".join(str(failure) for failure in failures)).rstrip(".")
+    reason = sentence_in("\n".join(map(described, failures_of(error)))).rstrip(".")
     have = (
         f"kept: {kept.uri} (step {kept.step} of {job.stage.steps})" if kept else "no checkpoint was reached"
     )

@@ -83,15 +83,18 @@ class PublishedAdamW(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of every parameter that has a gradient."""
+        """One step of every parameter that has a gradient; none at all where `found_inf` is set, as GradScaler does."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if getattr(self, "found_inf", None):  # waits for the gradients on a GPU; torch's fused AdamW does not
+            return loss
         for group in self.param_groups:
             used = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if used:
-                self._step_group(group, used)
+            # On a GPU all at once, in few kernels; on a CPU one by one: its caches and memory hold less.
+            for some in [used] if used and used[0].is_cuda else [[parameter] for parameter in used]:
+                self._step_group(group, some)
         return loss
 
     def _step_group(self, group: dict[str, Any], used: list[Tensor]) -> None:

@@ -32,10 +32,15 @@ def room(height: int, width: int, config: Pixels) -> Offsets:
 def cut(
     frame: UInt8[np.ndarray, "h w 3"], corner: Offsets, config: Pixels
 ) -> UInt8[np.ndarray, "crop crop 3"]:
-    """The window at `corner` of the frame resized to the short side (nearest neighbour), in one gather."""
+    """The window at `corner` of the frame resized to the short side (nearest neighbour), in one gather.
+
+    Of a frame that has its side already it is a view.
+    """
     height, width = frame.shape[:2]
     tall, wide = resized_size(height, width, config.short_side)
     (top, left), span = corner, config.crop
+    if (tall, wide) == (height, width):
+        return frame[top : top + span, left : left + span]
     rows = nearest_sources(height, tall)[top : top + span]
     columns = nearest_sources(width, wide)[left : left + span]
     window: UInt8[np.ndarray, "crop crop 3"] = frame[rows][:, columns]

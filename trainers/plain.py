@@ -33,8 +33,9 @@ def _is_required(field: "dataclasses.Field[Any]") -> bool:
 def _value(hint: Any, plain: Any, name: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        inner = [part for part in arguments if part is not type(None)]
-        return None if plain is None else _value(inner[0], plain, name)
+        if plain is None or type(plain) in arguments:
+            return plain
+        return _value(next(part for part in arguments if part is not type(None)), plain, name)
     if dataclasses.is_dataclass(hint):
         return from_plain(typing.cast(type[Any], hint), plain)
     if origin is tuple and isinstance(plain, list):

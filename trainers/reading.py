@@ -1,17 +1,20 @@
 """From the shards of a dataset to this worker's batches, ahead of the loop and checked against the plan."""
 
 import dataclasses
+import math
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from infra.errors import UserError
 from trainers.batch import Batch, trim_padding
-from trainers.recipe import Stage
+from trainers.recipe import Stage, Stream
 
 BATCHES_AHEAD = 2  # per stream and worker, beside the one that Ray Data prefetches
+_BLOCK_BYTES = 64 << 20  # Ray splits blocks of twice that
 
 Columns = Mapping[str, Tensor]
 """A batch as `Prepare` made it, in host memory."""
@@ -20,17 +23,64 @@ Columns = Mapping[str, Tensor]
 def to_batch(columns: Columns) -> Batch:
     """The columns of `Prepare` as a batch, its padding trimmed."""
     tokens = trim_padding(columns["tokens"])
-    return Batch(columns["frames"], tokens, columns["keep"], columns["valid"], columns["position"])
+    return Batch(
+        columns["frames"],
+        tokens,
+        columns["keep"],
+        columns["valid"],
+        columns["position"],
+        columns["uids"],
+    )
 
 
-def pinned(batch: Batch) -> Batch:
-    """The same in page-locked memory, from which a GPU copies without waiting."""
-    return Batch(**{f.name: getattr(batch, f.name).pin_memory() for f in dataclasses.fields(batch)})
+def rows_per_block(stream: Stream, crop: int, counts: Sequence[int]) -> int:
+    """Rows that are prepared and travel as one: whole units that divide a worker's share of a batch.
+
+    As many as keep a block small, since Ray's work for a block is that for ten rows. `counts`: of workers that the run
+    may have.
+    """
+    units = stream.batch_size // stream.rows_per_unit
+    share = math.gcd(*(units // count for count in counts))
+    unit_bytes = stream.rows_per_unit * stream.frames * crop * crop * 3
+    fitting = [n for n in range(1, share + 1) if share % n == 0 and n * unit_bytes <= _BLOCK_BYTES]
+    return max(fitting, default=1) * stream.rows_per_unit
 
 
 def steps_of(stage: Stage, stream: int, first: int, stop: int) -> int:
     """How many of the steps first .. stop - 1 take this stream."""
     return sum(stage.schedule(step, len(stage.streams)) == stream for step in range(first, stop))
+
+
+Sent = tuple[Batch, torch.cuda.Event | None]
+"""A batch and what happens when it has arrived; None: it was there at once."""
+
+
+class Journey:
+    """Host to device: on a CUDA stream of its own, from page-locked memory, while earlier batches are trained on."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def send(self, batch: Batch) -> Sent:
+        """Start the copies; called by the thread that reads."""
+        if self._side is None:
+            return batch, None
+        pinned = Batch(**{f.name: getattr(batch, f.name).pin_memory() for f in dataclasses.fields(batch)})
+        with torch.cuda.stream(self._side):
+            return pinned.to(self._device), self._side.record_event()
+
+    def arrive(self, sent: Sent) -> Batch:
+        """What is computed from now on waits for the copies, and their memory is not used again before it is done."""
+        batch, copied = sent
+        if copied is not None:
+            computing = torch.cuda.current_stream(self._device)
+            computing.wait_event(copied)
+            for field in dataclasses.fields(batch):
+                tensor: Tensor = getattr(batch, field.name)
+                if tensor.is_cuda:
+                    tensor.record_stream(computing)
+        return batch
 
 
 class Reader:
@@ -41,13 +91,19 @@ class Reader:
     """
 
     def __init__(
-        self, stage: Stage, index: int, step: int, open_stream: Callable[[], Iterable[Columns]], pin: bool
+        self,
+        stage: Stage,
+        index: int,
+        step: int,
+        open_stream: Callable[[], Iterable[Columns]],
+        device: torch.device,
     ) -> None:
         self._stream = stage.streams[index]
         self._first_row = steps_of(stage, index, 0, step) * self._stream.batch_size
         self._num_batches = steps_of(stage, index, step, stage.steps)
-        self._open, self._pin = open_stream, pin
-        self._queue: queue.Queue[Batch | Exception] = queue.Queue(BATCHES_AHEAD)
+        self._open = open_stream
+        self._journey = Journey(device)
+        self._queue: queue.Queue[Sent | Exception] = queue.Queue(BATCHES_AHEAD)
         # A daemon: a worker that fails must not wait for a thread that waits for it.
         threading.Thread(target=self._read, name=f"reader {self._stream.name}", daemon=True).start()
 
@@ -56,7 +112,7 @@ class Reader:
             found = self._queue.get()
             if isinstance(found, Exception):
                 raise found
-            yield found
+            yield self._journey.arrive(found)
 
     def _read(self) -> None:
         if not self._num_batches:
@@ -65,7 +121,7 @@ class Reader:
             for number, columns in enumerate(self._open()):
                 batch = to_batch(columns)
                 self._check(batch, self._first_row + number * self._stream.batch_size)
-                self._queue.put(pinned(batch) if self._pin else batch)
+                self._queue.put(self._journey.send(batch))
             raise UserError(f"stream {self._stream.name!r} ended before the last step")
         except Exception as error:  # raised where the batch is asked for
             self._queue.put(error)

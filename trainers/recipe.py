@@ -1,5 +1,6 @@
 """What decides the weights, given the shards: model, stages, optimiser, seed. Complete, typed data."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -177,6 +178,9 @@ class Stage:
     """Shell patterns of parameter names, e.g. "text.blocks.[0-8].*"; one that matches nothing is an error."""
     frozen_text_blocks: int = 0
     """Lower text blocks kept as they are (the depth that the search varies)."""
+    frozen_text_embeddings: bool = False
+    """Also keep the text's token and place tables as they are. As published they are trained below the frozen blocks,
+    so the gradient still passes through those; with this none does, and they keep nothing for the backward pass."""
     temperature: float = 0.05
     """Fixed temperature of the contrastive loss."""
     gather: Literal["published", "summed"] = "published"
@@ -189,14 +193,26 @@ class Stage:
 class Launch:
     """How the loop is run; does not change what it computes."""
 
-    workers: int = 1
-    """Training workers; the units of every global batch must divide by it."""
+    workers: int | str = 1
+    """Training workers; the units of every global batch must divide by their number. A range, e.g. 4:16, takes of the
+    numbers that divide the largest for which the cluster has room beside the readers, also when nodes come or go."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What every worker holds: "ddp" the whole model, "fsdp" its share of every block (FSDP2), with checkpoints in as
+    many parts as workers."""
     use_gpu: bool | None = None
     """None: where the cluster has GPUs."""
     threads: int = 0
     """CPU threads per worker; 0 divides the machine's cores by the workers on it."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Compute precision of the towers; losses and norms stay in fp32."""
+    compile: bool = False
+    """Compile the blocks of towers and head with torch.compile; the first steps then take minutes."""
+    checkpoint_activations: bool = False
+    """Keep only the input of each block for the backward pass and compute the block again there: less memory for a
+    third more computing."""
+    parts: int = 1
+    """Parts in which every worker takes its share of a batch, one after another, for less memory. The contrastive loss
+    still sees the whole global batch: features are computed twice, once without a graph (arXiv:2101.06983)."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
@@ -205,6 +221,35 @@ class Launch:
     """Restarts from the last checkpoint before a run is given up."""
     log_every: int = 10
     """Steps between logged metrics."""
+    max_skipped: int = 10
+    """Steps in a row, of one stream or of all, that may be skipped because a loss or gradient is not finite; after so
+    many the run stops. Counted whenever metrics are logged."""
+    trace_batches: bool = False
+    """Write which clips every step used to trace/*.parquet below the run (`trainers.trace`)."""
+    profile: int = 0
+    """Steps to record with torch's profiler, after the first five; 0: none. A Chrome trace and a table of the ten
+    dearest operations are written to profile/ below the run."""
+
+    def __post_init__(self) -> None:
+        """ValueError for a `workers` that is no number and no range."""
+        if not 1 <= self.fewest_workers <= self.most_workers:
+            raise ValueError(f"launch.workers: {self.workers!r} is neither a number nor a range such as 4:16")
+
+    @property
+    def fewest_workers(self) -> int:
+        """The lower end of `workers`."""
+        return _ends(self.workers)[0]
+
+    @property
+    def most_workers(self) -> int:
+        """The upper end of `workers`."""
+        return _ends(self.workers)[1]
+
+
+def _ends(workers: int | str) -> tuple[int, int]:
+    """(0, 0) for what is no range."""
+    found = re.fullmatch(r"(\d+)(?::(\d+))?", str(workers))
+    return (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,25 @@
 Every draw is decided by (seed, uid, epoch), so it depends neither on the worker that makes it nor on the batch.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import simplejpeg
 import torch
 from numpy.typing import NDArray
 
-from ingest.records import stable_uid
+from ingest.stores.pictures import decoded
 from trainers.batch import draw_keep
 from trainers.data import COLUMNS, Prepare
+from trainers.frame_choice import source
 from trainers.models.tokenizers import ClipTokenizer
 from trainers.pixels import Offsets, centre, cut, room
 
-_MAX_SIDE = 8192  # a frame that claims to be larger is not decoded
+UID_BYTES = 10
+"""Of `ingest.records.stable_uid`, whose hex digits Ray could not hand to torch."""
 
 Frames = NDArray[np.uint8]
 
@@ -33,46 +34,65 @@ class Rows:
 
     def __call__(self, rows: pa.Table) -> dict[str, NDArray[Any]]:
         """See `Prepare`."""
-        names = [name for name in (*COLUMNS, "epoch", "valid") if name != self._other_text]
-        clips = [self._clip(row) for row in rows.select(names).to_pylist()]
+        names = [name for name in (*COLUMNS, "epoch", "valid") if name not in ("frames", self._other_text)]
+        stream, side = self.settings.stream, self.settings.pixels.crop
+        frames = np.zeros((rows.num_rows, stream.frames, side, side, 3), np.uint8)
+        read = zip(rows.select(names).to_pylist(), _images(rows), frames, strict=True)
+        clips = [self._clip(row, images, place) for row, images, place in read]
         tokens = ClipTokenizer(self.settings.model.text.context)(
             [text for clip in clips for text in clip.texts]
         )
         return {
-            "frames": np.stack([clip.frames for clip in clips]),
+            "frames": frames,
             "tokens": tokens.unflatten(0, (len(clips), -1)).numpy(),
             "keep": np.stack([clip.keep for clip in clips]),
             "valid": np.array([clip.valid for clip in clips]),
             "position": rows["position"].to_numpy(),
+            "uids": np.frombuffer(b"".join(clip.uids for clip in clips), np.uint8).reshape(len(clips), 2, -1),
         }
 
     @property
     def _other_text(self) -> str:
         return "captions" if self.settings.stream.text == "transcripts" else "transcripts"
 
-    def _clip(self, row: Mapping[str, Any]) -> "_Clip":
+    def _clip(self, row: Mapping[str, Any], images: Sequence[NDArray[np.uint8]], place: Frames) -> "_Clip":
+        """All of a clip but its frames, which go to their place in the batch."""
         draws = _Draws(self.settings.seed, row["uid"] or "", row["epoch"]) if self.settings.training else None
+        self._check_kind(row)
         readable = row["valid"] and (self.settings.stream.text == "transcripts" or row["captions"])
-        frames = self._frames(row["frames"] or (), draws) if readable else None
+        valid = bool(readable and self._frames(row, images, draws, place))
         video = self.settings.model.video
         patches = (video.image_size // video.patch_size) ** 2
         keep = draws.keep(patches, self.settings.stream.mask_ratio) if draws else np.arange(patches)
-        if frames is None:
-            blank = np.zeros(
-                (self.settings.stream.frames, self.settings.pixels.crop, self.settings.pixels.crop, 3),
-                np.uint8,
-            )
-            return _Clip(blank, [""] * self._num_texts, keep, valid=False)
-        return _Clip(frames, self._texts(row, draws), keep, valid=True)
+        if not valid:
+            place[:] = 0
+            return _Clip(bytes(2 * UID_BYTES), [""] * self._num_texts, keep, valid)
+        return _Clip(bytes.fromhex(row["uid"] + row["media_uid"]), self._texts(row, draws), keep, valid)
 
-    def _frames(self, stored: Sequence[bytes], draws: "_Draws | None") -> Frames | None:
-        """Chosen, decoded, resized and cut; None where one cannot be decoded."""
-        slices = slice_bounds(len(stored), self.settings.stream.frames)
-        chosen = [draws.within(*bounds) if draws else sum(bounds) // 2 for bounds in slices]
-        decoded = [decode(stored[index]) for index in chosen]
-        if not decoded or any(frame is None for frame in decoded):
-            return None
-        return np.stack([self._window(frame, draws) for frame in decoded if frame is not None])
+    def _check_kind(self, row: Mapping[str, Any]) -> None:
+        """ValueError for a still image among videos: it would be trained on as a film in which nothing moves."""
+        stream = self.settings.stream
+        if self.settings.training and row["kind"] == "image" and stream.frames > 1:
+            raise ValueError(
+                f"stream {stream.name!r}: clip {row['uid']} is a still image, but the stream takes {stream.frames} "
+                "frames of a video; set its frames to 1, or train on a stream without images"
+            )
+
+    def _frames(
+        self,
+        row: Mapping[str, Any],
+        images: Sequence[NDArray[np.uint8]],
+        draws: "_Draws | None",
+        place: Frames,
+    ) -> bool:
+        """Chosen (if the stream did not), decoded, resized and cut; False where one cannot be decoded."""
+        chosen = self.settings.choice(row["uid"], row["epoch"], len(images))
+        for number, window in zip(chosen, place, strict=False):
+            frame = decoded(images[number])
+            if frame is None:
+                return False
+            window[:] = self._window(frame, draws)
+        return len(chosen) == len(place)
 
     def _window(self, frame: Frames, draws: "_Draws | None") -> Frames:
         height, width = frame.shape[:2]
@@ -96,28 +116,30 @@ class Rows:
         return texts
 
 
+def _images(rows: pa.Table) -> list[list[NDArray[np.uint8]]]:
+    """The stored frames of each row, where they lie."""
+    frames = rows["frames"].combine_chunks()
+    values = frames.values
+    return [
+        [np.frombuffer(values[number].as_buffer(), np.uint8) for number in range(low, high)]
+        for low, high in pairwise(frames.offsets.to_pylist())
+    ]
+
+
 @dataclass(frozen=True)
 class _Clip:
-    frames: Frames
+    uids: bytes
     texts: list[str]
     keep: NDArray[np.int64]
     valid: bool
 
 
 class _Draws:
-    """The random choices for one clip in one epoch, each kind from a source of its own (more frames change no
-    mask)."""
+    """The random choices for one clip in one epoch, but for its frames."""
 
     def __init__(self, seed: int, uid: str, epoch: int) -> None:
-        key = int(stable_uid(seed, uid, epoch), 16)
-        self._frames, self._crop, self._caption, self._keep = (
-            np.random.default_rng((key, kind)) for kind in range(4)
-        )
+        self._crop, self._caption, self._keep = (source(seed, uid, epoch, kind) for kind in (1, 2, 3))
         self._corner: Offsets | None = None
-
-    def within(self, first: int, last: int) -> int:
-        """A frame of a slice, both ends included."""
-        return int(self._frames.integers(first, last + 1))
 
     def corner(self, space: Offsets) -> Offsets:
         """Of the window: one position per clip, both ends included."""
@@ -134,24 +156,3 @@ class _Draws:
         """Patch positions kept in all frames of the clip."""
         generator = torch.Generator().manual_seed(int(self._keep.integers(2**63)))
         return draw_keep(num_patches, mask_ratio, generator).numpy()
-
-
-def slice_bounds(num_stored: int, num_frames: int) -> list[tuple[int, int]]:
-    """First and last candidate of each of `num_frames` equal slices (TVTSv2, 10.1); too few repeat.
-
-    The reference never takes the last frame of a slice; here candidates are few, and all of them take part.
-    """
-    bounds = np.linspace(0, num_stored, num_frames + 1).astype(int).tolist()
-    return [(low, max(low, high - 1)) for low, high in itertools.pairwise(bounds) if low < num_stored]
-
-
-def decode(encoded: bytes) -> Frames | None:
-    """A JPEG as RGB [h, w, 3]; None for bytes that are none, are damaged or claim an absurd size."""
-    try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
-        if not 0 < max(height, width) <= _MAX_SIDE:
-            return None
-        frame: Frames = simplejpeg.decode_jpeg(encoded, colorspace="RGB")
-        return frame
-    except (ValueError, RuntimeError):  # what simplejpeg raises for hostile bytes
-        return None

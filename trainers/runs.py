@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.errors import UserError
-from infra.objects import MissingError, join, list_files, local_path, read_bytes, remove
+from infra.objects import MissingError, join, list_files, local_path, read_bytes, remove, write_bytes
 from trainers.checkpoint import load_lineage, load_training
 from trainers.recipe import Training
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
+COPY = "checkpoint_manager_snapshot.copy.json"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,17 @@ def latest_committed(folder: str) -> Committed | None:
     return Committed(join(folder, entry["checkpoint_dir_name"]), int(metrics.pop("step")), metrics)
 
 
+def copy_book(folder: str) -> None:
+    """Keep a copy of Train's book, whole at any time."""
+    write_bytes(join(folder, COPY), read_bytes(join(folder, SNAPSHOT)))
+
+
+def mend_book(folder: str) -> None:
+    """Make whole a book whose writing was cut off by a kill, for Train to read. UserError where that cannot be."""
+    if book := _book(folder):
+        write_bytes(join(folder, SNAPSHOT), json.dumps(book).encode())
+
+
 def remove_uncommitted(folder: str) -> list[str]:
     """Remove checkpoint folders that never were committed; returns their names."""
     book = _book(folder) or {}
@@ -91,13 +103,25 @@ def _decisive(training: Training, stage_index: int) -> dict[str, object]:
 
 
 def _book(folder: str) -> dict[str, Any] | None:
+    """Train's book, or its copy while Train writes the book or after a kill cut that off.
+
+    Train removes no checkpoint before it has written the book, so those of the copy are all there.
+    """
     uri = join(folder, SNAPSHOT)
     try:
-        found: dict[str, Any] = json.loads(read_bytes(uri))
+        return _json(uri)
     except MissingError:
         return None
     except ValueError as error:
-        raise UserError(f"{uri}: damaged ({error}); remove this run's folder to train it again") from error
+        try:
+            return _json(join(folder, COPY))
+        except MissingError:
+            message = f"{uri}: damaged ({error}); remove this run's folder to train it again"
+            raise UserError(message) from error
+
+
+def _json(uri: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(read_bytes(uri))
     return found
 
 

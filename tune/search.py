@@ -1,29 +1,43 @@
 """A search under Ray Tune, each trial a Ray Train run of its own. Finished trials survive any stop of the search."""
 
-import dataclasses
-import json
 import os
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ray import tune
+from ray.tune.search.optuna import OptunaSearch
 
 from infra.errors import UserError, sentence_in
-from infra.objects import arrow_filesystem, exists, join, read_bytes, remove, write_bytes
-from infra.session import CpuPlan, Session, plan_cpus
+from infra.objects import arrow_filesystem, join, remove, write_bytes
+from infra.session import Session, most_trials, plan_cpus
 from infra.tracking import Run
-from trainers.launch import ClipStream, train_stage
+from trainers.launch import ClipStream
 from trainers.recipe import Training
 from trainers.runs import absolute
-from tune.freezing_depth import SearchResult, Trial, means, planned, trial_training, winner
+from tune.book import Started
+from tune.curve import as_csv, as_png
 from tune.space import Search
-
-Evaluate = Callable[[str], dict[str, float]]
-"""From the URI of a checkpoint to its metrics, which must hold the search's."""
+from tune.suggesting import distributions, parameters, setting_of
+from tune.trial import Evaluate, Shared, train_and_score
+from tune.trials import (
+    Failed,
+    SearchResult,
+    Setting,
+    Trial,
+    best_by_depth,
+    by_setting,
+    mean,
+    num_trials,
+    planned,
+    search_depths,
+    winner,
+)
 
 
 @runtime_checkable
@@ -33,32 +47,7 @@ class Progress(Protocol):
     def __call__(self, done: float, total: float | None = None, note: str = "") -> None: ...
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """What all trials of a search have in common."""
-
-    training: Training
-    search: Search
-    streams: dict[str, ClipStream]
-    evaluate: Evaluate
-    folder: str
-    start: str | None
-    lineage: dict[str, str]
-    plan: CpuPlan
-    session: Session
-    runs: dict[tuple[int, int], Run]
-
-    @property
-    def stage_index(self) -> int:
-        """The searched stage."""
-        return self.search.stage % len(self.training.stages)
-
-    def result_uri(self, depth: int, seed: int) -> str:
-        """The object that says that a trial is finished, and what it found."""
-        return join(self.folder, "trials", f"{_name(depth, seed)}.json")
-
-
-def search_depth(
+def run_search(
     training: Training,
     search: Search,
     streams: Mapping[str, ClipStream],
@@ -72,14 +61,18 @@ def search_depth(
     session: Session,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """Train and score every depth and seed; `storage/run_name` belongs to this search alone.
+    """Train and score every setting and seed; `storage/run_name` belongs to this search alone.
 
-    `start`: checkpoint that all trials begin with. Each trial is a run below `run`. UserError naming the trials
-    that failed; the finished ones are kept and not repeated, and those that had begun go on from their checkpoints.
+    `start`: checkpoint that all trials begin with. Each trial is a run below `run`, which gets the curve as picture
+    and table. Trials that fail after their retries are named in the result; UserError if none came to an end, or they
+    were stopped. Called again, finished trials are kept, and those that had begun go on from their checkpoints.
     """
-    trials = planned(search, training)
-    share = session.num_cpus / max(1, search.max_concurrent)
-    shared = _Shared(
+    launch = training.launch  # a trial has its share of the cluster, not what may come
+    training = replace(training, launch=replace(launch, workers=launch.fewest_workers))
+    concurrent = min(max(1, search.max_concurrent), _room(session, search, launch.fewest_workers))
+    plan = plan_cpus(session.num_cpus / concurrent, launch.fewest_workers, len(streams), search=True)
+    plan = replace(plan, gpu=search.gpus_per_worker)
+    shared = Shared(
         training,
         search,
         dict(streams),
@@ -87,111 +80,161 @@ def search_depth(
         folder=join(absolute(storage), run_name),
         start=absolute(start) if start else None,
         lineage=dict(lineage),
-        plan=plan_cpus(share, training.launch.workers, len(streams), search=True),
+        plan=plan,
+        concurrent=concurrent,
         session=session,
-        runs={(depth, seed): _child(run, depth, seed) for depth, seed in trials},
+        run=run,
     )
-    open_trials = [trial for trial in trials if not exists(shared.result_uri(*trial))]
-    if open_trials:
-        with _reported(shared, trials, progress):
-            errors = _fit(shared, open_trials)
-        _check_all_finished(shared, open_trials, errors)
-    results = tuple(_read(shared, *trial) for trial in trials)
-    for depth, mean in means(results, search.metric).items():
-        run.log(depth, {f"by_depth/{search.metric}": mean})
-    return SearchResult(results, winner(results, search.metric))
+    trials = planned(search, training)
+    began = time.monotonic()
+    with _reported(shared, num_trials(search, training), progress):
+        failed = _fit_suggested(shared) if search.sampler == "optuna" else _fit_planned(shared, trials)
+    finished = _in_order(shared.book.finished(), trials)
+    if not finished:
+        raise UserError(f"no trial of the search came to an end: {failed[0].reason if failed else 'stopped'}")
+    start_scores = shared.book.kept("start", dict)
+    result = SearchResult(finished, winner(finished, search.metric), start_scores, tuple(failed))
+    _record(shared, result, time.monotonic() - began)
+    return result
 
 
-def _child(run: Run, depth: int, seed: int) -> Run:
-    name = _name(depth, seed)
-    return run.start_child(name, {"frozen_text_blocks": depth, "seed": seed}, {"trial": name})
+def _room(session: Session, search: Search, workers: int) -> int:
+    if not 0 < search.gpus_per_worker <= 1:
+        raise ValueError(f"search.gpus_per_worker: {search.gpus_per_worker:g} is not above 0 and at most 1")
+    if workers > 1 and search.gpus_per_worker < 1:
+        raise ValueError(
+            "search.gpus_per_worker: two workers of one trial cannot share a GPU (NCCL refuses it)"
+        )
+    return most_trials(session, workers, search.gpus_per_worker)
 
 
-def _name(depth: int, seed: int) -> str:
-    return f"depth-{depth}-seed-{seed}"
+def _in_order(finished: Sequence[Trial], trials: Sequence[tuple[Setting, int]]) -> tuple[Trial, ...]:
+    places = {setting.name(seed): place for place, (setting, seed) in enumerate(trials)}
+    return tuple(sorted(finished, key=lambda trial: places.get(trial.setting.name(trial.seed), len(places))))
 
 
-def _fit(shared: _Shared, trials: Sequence[tuple[int, int]]) -> list[str]:
-    """Run these trials; returns what each failed one says."""
+def _fit_planned(shared: Shared, trials: Sequence[tuple[Setting, int]]) -> list[Failed]:
+    """Run those of the trials that have no scores yet."""
+    missing = [trial for trial in trials if not shared.book.has(*trial)]
+    if not missing:
+        return []
+    space = {"trial": tune.grid_search(list(range(len(missing))))}
+    found = _fit(shared, missing, tune.TuneConfig(num_samples=1), space)
+    reasons = {
+        (result.config or {})["trial"]: result.error for result in map(found.__getitem__, range(len(found)))
+    }
+    return _failed(shared, [(trial, reasons.get(index)) for index, trial in enumerate(missing)])
+
+
+def _fit_suggested(shared: Shared) -> list[Failed]:
+    """Let Optuna choose until there are as many settings as samples; those that had begun come first."""
+    search, book = shared.search, shared.book
+    finished = by_setting(book.finished())
+    done = [group for group in finished.values() if len(group) == len(search.seeds)]
+    begun = {one.setting.key: one.setting for one in book.started()}
+    for group in done:
+        begun.pop(group[0].setting.key, None)
+    left = search.samples - len(done)
+    if left <= 0:
+        return []
+    suggest = OptunaSearch(
+        distributions(search, search_depths(search, shared.training)),
+        metric="score",
+        mode="max",
+        seed=0,
+        points_to_evaluate=[parameters(setting) for setting in begun.values()],
+    )
+    for group in done:
+        suggest.add_evaluated_point(parameters(group[0].setting), mean(group, search.metric))
+    found = _fit(shared, [], tune.TuneConfig(search_alg=suggest, num_samples=left))
+    settings = [
+        (setting_of(result.config or {}), result.error)
+        for result in map(found.__getitem__, range(len(found)))
+    ]
+    return _failed(shared, [((s, seed), error) for s, error in settings for seed in search.seeds])
+
+
+def _failed(shared: Shared, trials: Sequence[tuple[tuple[Setting, int], Exception | None]]) -> list[Failed]:
+    """Those of the trials that have no scores, each with its reason. UserError if some were stopped without one."""
+    open_trials = [(trial, error) for trial, error in trials if not shared.book.has(*trial)]
+    if any(error is None for _, error in open_trials):
+        names = ", ".join(setting.name(seed) for (setting, seed), _ in open_trials)
+        raise UserError(f"trials {names} of the search were stopped; what they have trained is kept")
+    return [
+        Failed(setting.depth, seed, sentence_in(str(error)), setting.values)
+        for (setting, seed), error in open_trials
+    ]
+
+
+def _fit(
+    shared: Shared,
+    trials: Sequence[tuple[Setting, int]],
+    config: tune.TuneConfig,
+    space: Mapping[str, Any] | None = None,
+) -> tune.ResultGrid:
+    """Run Tune's trials; our own objects, not Tune's, say what came of them."""
     # Tune's own loggers write tables nobody reads here, and cost a second of imports per trial.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its tables are printed even when asked for silence
     book = join(shared.folder, "tune")
-    remove(book)  # what an earlier session of Tune left; our own objects say which trials are finished
+    remove(book)  # what an earlier session of Tune left
     filesystem, path = arrow_filesystem(book)
     trainable = tune.with_resources(
-        tune.with_parameters(_run_trial, shared=shared), {"CPU": shared.plan.driver}
+        tune.with_parameters(_run_trial, shared=shared, trials=list(trials)), {"CPU": shared.plan.driver}
     )
+    config.max_concurrent_trials = shared.concurrent
+    config.reuse_actors = True  # a trial leaves nothing behind, and a new process costs seconds
     tuner = tune.Tuner(
         trainable,
-        param_space={"trial": tune.grid_search(list(trials))},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=max(1, shared.search.max_concurrent), reuse_actors=True
-        ),
+        param_space=dict(space or {}),
+        tune_config=config,
         run_config=tune.RunConfig(
             name=Path(path).name,
             storage_path=str(Path(path).parent),
             storage_filesystem=filesystem,
+            failure_config=tune.FailureConfig(max_failures=shared.search.retries),
             verbose=0,
         ),
     )
-    found = tuner.fit()
-    return [sentence_in(str(error)) for error in found.errors]
+    return tuner.fit()
 
 
-def _run_trial(config: Mapping[str, Any], shared: _Shared) -> None:
-    """One trial, in a process of its own."""
-    depth, seed = config["trial"]
-    run = shared.runs[depth, seed]
-    trained = train_stage(
-        trial_training(shared.training, shared.search, depth, seed),
-        shared.stage_index,
-        shared.streams,
-        storage=shared.folder,
-        run_name=_name(depth, seed),
-        start=shared.start,
-        run=run,
-        lineage=shared.lineage,
-        resources=shared.plan,
-        session=shared.session,
-    )
-    metrics = shared.evaluate(trained.checkpoint)
-    if shared.search.metric not in metrics:
-        raise UserError(f"search.metric: no {shared.search.metric!r} among {', '.join(sorted(metrics))}")
-    run.log(trained.step, metrics)
-    trial = Trial(depth, seed, metrics, trained.checkpoint, run.run_id)
-    write_bytes(shared.result_uri(depth, seed), json.dumps(dataclasses.asdict(trial), indent=1).encode())
-    run.finish()
-    tune.report({shared.search.metric: metrics[shared.search.metric]})
+def _run_trial(config: Mapping[str, Any], shared: Shared, trials: Sequence[tuple[Setting, int]]) -> None:
+    """One planned trial, or all seeds of a suggested setting, in a process of its own."""
+    if "trial" in config:
+        own = [trials[config["trial"]]]
+    else:
+        own = [(setting_of(config), seed) for seed in shared.search.seeds]
+    for setting, seed in own:
+        if not shared.book.has(setting, seed):  # Optuna may suggest again what was tried
+            train_and_score(shared, setting, seed)
+    found = by_setting(shared.book.finished())[own[0][0].key]
+    tune.report({"score": mean(found, shared.search.metric)})
 
 
-def _read(shared: _Shared, depth: int, seed: int) -> Trial:
-    return Trial(**json.loads(read_bytes(shared.result_uri(depth, seed))))
-
-
-def _check_all_finished(shared: _Shared, trials: Sequence[tuple[int, int]], errors: Sequence[str]) -> None:
-    missing = [_name(*trial) for trial in trials if not exists(shared.result_uri(*trial))]
-    if missing:
-        reason = errors[0] if errors else "they were stopped"
-        finished = len(trials) - len(missing)
-        raise UserError(
-            f"trials {', '.join(missing)} of the search did not finish: {reason}; "
-            f"{finished} others of this session are kept in {shared.folder}"
-        )
+def _record(shared: Shared, result: SearchResult, wall_s: float) -> None:
+    """The curve, in numbers, as table and as picture, and the time spent, with the tracked run and in the folder."""
+    search, run = shared.search, shared.run
+    for depth, trials in best_by_depth(result.trials, search.metric).items():
+        names = sorted(set.intersection(*(set(trial.metrics) for trial in trials)))
+        run.log(depth, {f"by_depth/{name}": mean(trials, name) for name in names})
+    run.log(0, {"wall_s": wall_s, "device_s": sum(trial.device_s for trial in result.trials)})
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in (("curve.csv", as_csv(result)), ("curve.png", as_png(result, search))):
+            write_bytes(join(shared.folder, name), data)
+            Path(folder, name).write_bytes(data)
+            run.log_artifact(Path(folder, name))
 
 
 @contextmanager
-def _reported(
-    shared: _Shared, trials: Sequence[tuple[int, int]], progress: Progress | None
-) -> Iterator[None]:
+def _reported(shared: Shared, total: int, progress: Progress | None) -> Iterator[None]:
     """Tell `progress` once a second, from the objects and tracked steps that the trials leave."""
     ended = threading.Event()
 
     def watch() -> None:
         while progress and not ended.wait(1.0):
-            done = {trial: _share_done(shared, trial) for trial in trials}
-            running = [_name(*trial) for trial, share in done.items() if 0 < share < 1]
-            progress(sum(done.values()), len(trials), ", ".join(running))
+            done = {one.name: _share_done(shared, one) for one in shared.book.started()}
+            progress(sum(done.values()), total, ", ".join(name for name, share in done.items() if share < 1))
 
     watcher = threading.Thread(target=watch, name="progress", daemon=True)
     watcher.start()
@@ -202,8 +245,7 @@ def _reported(
         watcher.join()
 
 
-def _share_done(shared: _Shared, trial: tuple[int, int]) -> float:
-    if exists(shared.result_uri(*trial)):
+def _share_done(shared: Shared, one: Started) -> float:
+    if shared.book.has(one.setting, one.seed):
         return 1.0
-    steps = trial_training(shared.training, shared.search, *trial).stages[shared.stage_index].steps
-    return min(0.99, shared.runs[trial].metrics().get("step", 0.0) / steps)
+    return min(0.99, Run(shared.run.uri, one.run_id).metrics().get("step", 0.0) / shared.steps)

@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 
 import av.logging
 
+from infra.errors import UserError
 from ingest.decode import wire
 from ingest.decode.containers import Film, open_film
 from ingest.decode.failure import MediaError
-from ingest.decode.frames import film_frames, window_frames
-from ingest.decode.images import converted_jpeg
+from ingest.decode.frames import film_frames, window_frames, window_times
+from ingest.decode.images import converted
 from ingest.decode.request import FrameRequest
 
 _GRACE_S = 10.0
@@ -34,13 +35,16 @@ class Child:
                     return self._facts(head["path"]), []
                 case "frames":
                     return self._frames(head.pop("path"), FrameRequest(**head))
+                case "times":
+                    return self._times(head.pop("path"), FrameRequest(**head))
                 case "film":
                     return self._film(head["path"], head["count"])
                 case "image":
-                    path = Path(head["path"])
-                    return {}, [converted_jpeg(path, head["short_side"], head["quality"], head["resize"])]
+                    return {}, [converted(Path(head.pop("path")), **head)]
                 case unknown:
                     raise AssertionError(f"no operation {unknown!r}")
+        except UserError as error:  # nobody's bad file: it would set every file aside
+            return {"error": str(error)}, []
         except MediaError as error:
             return {"reason": error.reason, "detail": error.detail}, []
         except MemoryError as error:
@@ -70,8 +74,11 @@ class Child:
         }
 
     def _frames(self, path: str, request: FrameRequest) -> tuple[dict[str, Any], list[bytes]]:
-        times, jpegs = window_frames(self._opened(path), request)
-        return {"times_s": times}, jpegs
+        times, images = window_frames(self._opened(path), request)
+        return {"times_s": times}, images
+
+    def _times(self, path: str, request: FrameRequest) -> tuple[dict[str, Any], list[bytes]]:
+        return {"times_s": window_times(self._opened(path), request)}, []
 
     def _film(self, path: str, count: int) -> tuple[dict[str, Any], list[bytes]]:
         frames = film_frames(self._open(path), count)
@@ -96,7 +103,7 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
         head, blobs = child.answer(head)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        answers.write(wire.pack(head, blobs))
+        answers.writelines(wire.pack(head, blobs))
         answers.flush()
 
 

@@ -99,8 +99,6 @@ def _index(container: InputContainer, cut: str | None) -> FrameIndex:
     _check_length(container, stream, len(packets), end_s)
     if cut is not None or not packets:
         raise MediaError("truncated", cut or "the video track holds no packets")
-    if cut is not None or not packets:
-        raise MediaError("truncated", cut or "the video track holds no packets")
     stored = np.array(packets, np.int64)  # (frames, 3): shown at, decoded at, key
     shown = stored[np.argsort(stored[:, 0], kind="stable")]
     formats = set(container.format.name.split(","))

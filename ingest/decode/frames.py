@@ -1,16 +1,17 @@
-"""Frames of a window as JPEG, or of a film as they are: the sampling, the choice of decoder, the resizing.
+"""Frames of a window encoded, or of a film as they are: the sampling, the choice of decoder, the resizing.
 
 Runs in the decoding process.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infra.errors import UserError
 from ingest.decode import decord_reader, pyav_reader
-from ingest.decode.containers import Film
+from ingest.decode.containers import Film, FrameIndex
 from ingest.decode.failure import MediaError
 from ingest.decode.images import encode
 from ingest.decode.request import DecoderName, FrameRequest
@@ -19,23 +20,49 @@ from ingest.decode.sampling import middle_indices
 
 Frame = NDArray[np.uint8]
 Kept = TypeVar("Kept")
+_TIME_TOLERANCE_S = 1e-4
 
 
 def window_frames(film: Film, request: FrameRequest) -> tuple[list[float], list[bytes]]:
-    """Times in seconds and JPEGs of the middle frames of `count` even slices of the window.
+    """Times in seconds and images of the middle frames of `count` even slices of the window, or of those it names.
 
     A window with fewer frames gives all it has. Raises MediaError: undecodable, unsupported, truncated.
     """
     index = film.index
+    wanted = _shown_at(index, request.times_s) if request.times_s else _candidates(index, request)
+
+    def stored(frame: Frame) -> bytes:
+        small = resize_short_side(frame, request.short_side, request.resize)
+        return encode(small, request.quality, request.encoding)
+
+    return _times(index, wanted), _decode(film, wanted, request.decoder, stored)
+
+
+def window_times(film: Film, request: FrameRequest) -> list[float]:
+    """The times alone, without decoding. Raises MediaError: truncated."""
+    return _times(film.index, _candidates(film.index, request))
+
+
+def _candidates(index: FrameIndex, request: FrameRequest) -> list[int]:
     if request.start_s >= index.duration_s:
         raise MediaError("truncated", f"no frame after {request.start_s:.2f} s")
     first, stop = index.between(request.start_s, request.end_s)
-    wanted = [first + int(number) for number in middle_indices(request.count, stop - first)]
+    return [first + int(number) for number in middle_indices(request.count, stop - first)]
 
-    def stored(frame: Frame) -> bytes:
-        return encode(resize_short_side(frame, request.short_side, request.resize), request.quality)
 
-    return [float(index.times_s[number]) for number in wanted], _decode(film, wanted, request.decoder, stored)
+def _shown_at(index: FrameIndex, times_s: Sequence[float]) -> list[int]:
+    """Numbers of the frames that begin at these times."""
+    numbers = np.searchsorted(index.times_s, np.array(times_s) - _TIME_TOLERANCE_S)
+    for number, time_s in zip(numbers, times_s, strict=True):
+        if number == len(index.times_s) or index.times_s[number] > time_s + _TIME_TOLERANCE_S:
+            raise MediaError(
+                "truncated", f"no frame at {time_s:.3f} s: the file is not the one that was ingested"
+            )
+    return [int(number) for number in numbers]
+
+
+def _times(index: FrameIndex, numbers: Sequence[int]) -> list[float]:
+    return [float(index.times_s[number]) for number in numbers]
 
 
 def film_frames(film: Film, count: int) -> NDArray[np.uint8]:
@@ -52,8 +79,7 @@ def _decode(
 ) -> list[Kept]:
     """What `keep` makes of each frame as it comes: only that is held."""
     try:
-        reader = decord_reader if decoder == "decord" else pyav_reader
-        return [keep(frame) for frame in reader.read_frames(film, wanted)]
+        return [keep(frame) for frame in _reader(decoder)(film, wanted)]
     except MediaError as error:
         if decoder != "auto":
             raise
@@ -61,3 +87,20 @@ def _decode(
             return [keep(frame) for frame in decord_reader.read_frames(film, wanted)]
         except MediaError:
             raise error from None
+
+
+def _reader(decoder: DecoderName) -> Callable[[Film, Sequence[int]], Iterator[Frame]]:
+    """The decoder of that name. PyAV is the cheapest for every codec, key frame distance and number of frames
+    measured (`tests/benchmarks/bench_decoders.py`), so it is what "auto" tries first."""
+    if decoder == "decord":
+        return decord_reader.read_frames
+    if decoder == "torchcodec":
+        try:
+            from ingest.decode import torchcodec_reader  # an extra, and seconds to import
+        except (ImportError, OSError, RuntimeError) as error:
+            raise UserError(
+                f"frames.decoder: torchcodec cannot be loaded ({str(error).splitlines()[0][:200]}); install the extra "
+                "`torchcodec` and FFmpeg's libraries on every node, or leave the choice to `auto`"
+            ) from error
+        return torchcodec_reader.read_frames
+    return pyav_reader.read_frames

@@ -1,4 +1,4 @@
-"""Still images as JPEG of the stored size."""
+"""Still images at the stored size."""
 
 import io
 import warnings
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ingest.decode.failure import MediaError
-from ingest.decode.request import MAX_PIXELS, Resize
+from ingest.decode.request import MAX_PIXELS, Encoding, Resize
 from ingest.decode.resize import resize_short_side
+from ingest.stores.pictures import to_ppm
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -21,12 +22,16 @@ def is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
 
 
-def encode(frame: NDArray[np.uint8], quality: int) -> bytes:
-    """An RGB frame [h, w, 3] as JPEG, colours at half resolution."""
+def encode(frame: NDArray[np.uint8], quality: int, encoding: Encoding = "jpeg") -> bytes:
+    """An RGB frame [h, w, 3] as JPEG, colours at half resolution, or as PPM."""
+    if encoding == "ppm":
+        return to_ppm(frame)
     return bytes(simplejpeg.encode_jpeg(frame, quality=quality, colorspace="RGB", colorsubsampling="420"))
 
 
-def stored_jpeg(data: bytes, short_side: int, quality: int, resize: Resize = "nearest") -> bytes | None:
+def stored(
+    data: bytes, short_side: int, quality: int, resize: Resize = "nearest", encoding: Encoding = "jpeg"
+) -> bytes | None:
     """A JPEG at its stored size: the bytes themselves where they fit; None for kinds libjpeg does not turn to RGB.
 
     The header is read first, so a picture beyond the limit is never decoded. Raises MediaError: too_large, truncated.
@@ -43,13 +48,15 @@ def stored_jpeg(data: bytes, short_side: int, quality: int, resize: Resize = "ne
         frame = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
     except ValueError as error:
         raise MediaError("truncated", f"jpeg: {error}") from error
-    if colours == "YCbCr" and min(height, width) == short_side:
+    if encoding == "jpeg" and colours == "YCbCr" and min(height, width) == short_side:
         return data
-    return encode(resize_short_side(frame, short_side, resize), quality)
+    return encode(resize_short_side(frame, short_side, resize), quality, encoding)
 
 
-def converted_jpeg(path: Path, short_side: int, quality: int, resize: Resize = "nearest") -> bytes:
-    """Any image Pillow reads, as JPEG; to be called in the decoding process. Raises MediaError."""
+def converted(
+    path: Path, short_side: int, quality: int, resize: Resize = "nearest", encoding: Encoding = "jpeg"
+) -> bytes:
+    """Any image Pillow reads, at its stored size; to be called in the decoding process. Raises MediaError."""
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -62,4 +69,4 @@ def converted_jpeg(path: Path, short_side: int, quality: int, resize: Resize = "
             raise MediaError("not_media", "no image format we know") from error
         except (OSError, SyntaxError, ValueError) as error:
             raise MediaError("truncated", f"{type(error).__name__}: {error}") from error
-    return encode(resize_short_side(frame, short_side, resize), quality)
+    return encode(resize_short_side(frame, short_side, resize), quality, encoding)

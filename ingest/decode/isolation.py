@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infra.errors import UserError
 from ingest.decode import wire
 from ingest.decode.failure import REASONS, MediaError
-from ingest.decode.request import FrameRequest, Resize
+from ingest.decode.request import Encoding, FrameRequest, Resize
 
 _MAX_REQUESTS = 5_000  # then a fresh child: what codecs leak does not add up
+_PIPE_BYTES = 1 << 20  # raw frames are large: fewer turns between the two processes
 _START_S = 60.0  # more for the first answer: the libraries load
 
 
@@ -62,19 +64,31 @@ class Decoder:
         return Facts(**head)
 
     def frames(self, path: Path, request: FrameRequest) -> tuple[tuple[float, ...], tuple[bytes, ...]]:
-        """Times in seconds and JPEGs of a window's frames. Raises MediaError."""
+        """Times in seconds and images of a window's frames. Raises MediaError."""
         head, blobs = self._ask({"op": "frames", "path": str(path), **asdict(request)})
         return tuple(head["times_s"]), tuple(blobs)
+
+    def times(self, path: Path, request: FrameRequest) -> tuple[float, ...]:
+        """The times of a window's frames, of which none is decoded. Raises MediaError."""
+        head, _ = self._ask({"op": "times", "path": str(path), **asdict(request)})
+        return tuple(head["times_s"])
 
     def film(self, path: Path, count: int) -> NDArray[np.uint8]:
         """The middle frames of `count` even slices of the whole file, RGB [t, h, w, 3]. Raises MediaError."""
         head, blobs = self._ask({"op": "film", "path": str(path), "count": count})
         return np.frombuffer(blobs[0], np.uint8).reshape(head["shape"]).copy()
 
-    def image(self, path: Path, short_side: int, quality: int, resize: Resize = "nearest") -> bytes:
-        """A still image as JPEG. Raises MediaError."""
-        asked = {"path": str(path), "short_side": short_side, "quality": quality, "resize": resize}
-        _, blobs = self._ask({"op": "image", **asked})
+    def image(
+        self,
+        path: Path,
+        short_side: int,
+        quality: int,
+        resize: Resize = "nearest",
+        encoding: Encoding = "jpeg",
+    ) -> bytes:
+        """A still image at its stored size. Raises MediaError."""
+        asked = {"short_side": short_side, "quality": quality, "resize": resize, "encoding": encoding}
+        _, blobs = self._ask({"op": "image", "path": str(path), **asked})
         return blobs[0]
 
     def close(self) -> None:
@@ -97,6 +111,8 @@ class Decoder:
                     answer, blobs = self._once(head)
                 except EOFError as error:
                     raise MediaError("crashed", str(error)) from error
+        if "error" in answer:
+            raise UserError(answer["error"])
         if "reason" in answer:
             assert answer["reason"] in REASONS, answer
             raise MediaError(answer["reason"], answer["detail"])
@@ -109,7 +125,7 @@ class Decoder:
         assert process.stdin is not None
         deadline = time.monotonic() + allowance
         try:
-            process.stdin.write(wire.pack(head))
+            process.stdin.writelines(wire.pack(head))
             process.stdin.flush()
             answer = wire.unpack(lambda size: _read(process, size, deadline))
         except (EOFError, BrokenPipeError) as error:
@@ -139,25 +155,27 @@ def _start(limits: Limits) -> "subprocess.Popen[bytes]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # codecs write there at every damaged frame
+        pipesize=_PIPE_BYTES,
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
     )
 
 
-def _read(process: "subprocess.Popen[bytes]", size: int, deadline: float) -> bytes:
+def _read(process: "subprocess.Popen[bytes]", size: int, deadline: float) -> bytearray:
     """Exactly `size` bytes of the answer before the deadline."""
     assert process.stdout is not None
-    descriptor, pieces = process.stdout.fileno(), bytearray()
+    descriptor, data = process.stdout.fileno(), bytearray(size)
+    left = memoryview(data)
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
-    while len(pieces) < size:
+    while left:
         remaining = deadline - time.monotonic()
         if remaining <= 0 or not poller.poll(remaining * 1000):
             raise TimeoutError
-        piece = os.read(descriptor, min(size - len(pieces), 1 << 20))
-        if not piece:
+        got = os.readv(descriptor, [left])
+        if not got:
             raise EOFError
-        pieces += piece
-    return bytes(pieces)
+        left = left[got:]
+    return data
 
 
 def decoder(limits: Limits) -> Decoder:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from ingest.decode.containers import Film, FrameIndex
@@ -18,9 +19,10 @@ _MARKED = frozenset({"h264", "hevc"})
 def read_frames(film: Film, wanted: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
     """The frames of these numbers (rising) as RGB [h, w, 3]. Raises MediaError: undecodable."""
     try:
+        colours = VideoReformatter()  # one for all: a frame's own would set up the conversion anew each time
         for frame in _decoded(film, wanted):
-            turned = np.rot90(frame.to_ndarray(format="rgb24"), k=round(frame.rotation / 90) % 4)
-            yield np.ascontiguousarray(turned)
+            rgb = colours.reformat(frame, format="rgb24").to_ndarray()
+            yield np.ascontiguousarray(np.rot90(rgb, k=round(frame.rotation / 90) % 4))
     except av.FFmpegError as error:
         raise MediaError("undecodable", f"pyav: {type(error).__name__}: {error.strerror}") from error
 

@@ -6,8 +6,10 @@ from typing import Literal
 MAX_PIXELS = 64 << 20
 """Pictures with more pixels are set aside before they are decoded."""
 
-DecoderName = Literal["auto", "decord", "pyav"]
+DecoderName = Literal["auto", "decord", "pyav", "torchcodec"]
 Resize = Literal["nearest", "bicubic"]
+Encoding = Literal["jpeg", "ppm"]
+"""How a frame leaves the decoding process: packed with losses, or as it is."""
 
 
 @dataclass(frozen=True)
@@ -21,3 +23,6 @@ class FrameRequest:
     quality: int
     decoder: DecoderName
     resize: Resize = "nearest"
+    encoding: Encoding = "jpeg"
+    times_s: tuple[float, ...] = ()
+    """The frames shown at these times (rising), instead of the candidates of the window."""

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _HEAD = struct.Struct("<II")
-Read = Callable[[int], bytes]
+Read = Callable[[int], bytes | bytearray]
 
 
-def pack(head: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
-    """One message."""
+def pack(head: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> list[bytes]:
+    """One message, in pieces to be written in order."""
     sizes = [len(blob) for blob in blobs]
     text = json.dumps({"head": head, "sizes": sizes}).encode()
-    return b"".join([_HEAD.pack(len(text), sum(sizes)), text, *blobs])
+    return [_HEAD.pack(len(text), sum(sizes)), text, *blobs]
 
 
 def unpack(read: Read) -> tuple[dict[str, Any], list[bytes]]:

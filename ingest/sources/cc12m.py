@@ -125,5 +125,8 @@ class CC12MFiles:
 
 
 def _sample(key: str, names: Sequence[str], contents: Mapping[str, bytes]) -> Sample:
-    members = {printable(name).partition(".")[2].lower(): contents.get(name, b"") for name in names}
-    return Sample(printable(key), members, "" if all(name in contents for name in names) else "too_large")
+    extensions = {name: printable(name).partition(".")[2].lower() for name in names}
+    members = {extensions[name]: contents.get(name, b"") for name in names}
+    places = {extensions[name]: f"/{name}" for name in names if printable(name) == name}
+    fault = "" if all(name in contents for name in names) else "too_large"
+    return Sample(printable(key), members, fault, places)

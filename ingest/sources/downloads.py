@@ -35,7 +35,12 @@ class Wanted:
 
     def medium(self, members: Mapping[str, bytes]) -> bytes | None:
         """The medium's bytes."""
-        return next((members[name] for name in self.extensions if name in members), None)
+        name = self.name(members)
+        return members[name] if name else None
+
+    def name(self, members: Mapping[str, bytes]) -> str:
+        """The medium's extension; "" where there is none."""
+        return next((name for name in self.extensions if name in members), "")
 
 
 IMAGE = Wanted("image", ("jpg", "jpeg", "png", "webp"), "no_image")
@@ -74,7 +79,8 @@ def of_sample(
     source: str, shard: InputShard, sample: Sample, wanted: Wanted, captions: Mapping[str, str] | None = None
 ) -> Media | Reject:
     """What a sample of a shard is, or why it is nothing."""
-    key, uri = key_of(shard, PurePosixPath(sample.key).name), f"{shard.uri}#{sample.key}"
+    key = key_of(shard, PurePosixPath(sample.key).name)
+    uri = shard.uri + sample.places.get(wanted.name(sample.members), f"#{sample.key}")
     detail = f"{key}: {', '.join(sorted(sample.members))}"
     if sample.fault:
         uid = stable_uid(source, key, sample.fault, *sample.members)

@@ -1,7 +1,7 @@
 """A plain folder of videos or images, at any depth, with .txt, .srt, .vtt or .json beside each file."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -38,12 +38,23 @@ class Folder:
 
     def shards(self, rows_per_shard: int) -> list[InputShard]:
         """Consecutive media of one folder; their names travel with the shard."""
+        return self.shards_beside(rows_per_shard, ())
+
+    def shards_beside(self, rows_per_shard: int, slots: Collection[str]) -> list[InputShard]:
+        """The same where some are committed: those keep their media, and files that came since make further ones.
+
+        A committed shard of which a file is gone is none of them any more; what was made of it stays in the store.
+        """
+        known: dict[str, list[list[str]]] = {}
+        for slot in slots:
+            path, names = json.loads(slot.removeprefix(self.name))
+            known.setdefault(path, []).append(names)
         shards = [
             shard
             for folder in walk(self.root, self.path)
-            for shard in _Cut(self.name, rows_per_shard).shards(folder)
+            for shard in _Cut(self.name, rows_per_shard, known.get(folder.path, ())).shards(folder)
         ]
-        if not shards:
+        if not shards and not known:
             uri = objects.join(self.root, self.path)
             raise UserError(f"{uri}: no video or image lies below this folder")
         return shards
@@ -100,23 +111,32 @@ class _Cut:
 
     layout: str
     size: int
+    known: Sequence[Sequence[str]]
+    """Media of the shards that are committed."""
 
     def shards(self, folder: Listing) -> Iterator[InputShard]:
-        media, beside = _media(folder.sizes), by_stem(folder.sizes)
-        for start in range(0, len(media), self.size):
-            chosen = {
-                name: beside.get(PurePosixPath(name).stem, []) for name in media[start : start + self.size]
-            }
-            yield self._shard(folder, chosen, start)
+        beside = by_stem(folder.sizes)
+        done = {name for names in self.known for name in names}
+        if len(done) < sum(map(len, self.known)):
+            raise UserError(
+                f"{folder.uri}: two runs at a time have ingested some of its files twice, since files came between "
+                "them; use another store"
+            )
+        # Cut in order, so that a run that stops leaves to the next one the shards that it did not come to.
+        left = [name for name in _media(folder.sizes) if name not in done]
+        cuts = [left[start : start + self.size] for start in range(0, len(left), self.size)]
+        for names in (*self.known, *cuts):
+            if all(name in folder.sizes for name in names):
+                yield self._shard(folder, {name: beside.get(PurePosixPath(name).stem, []) for name in names})
 
-    def _shard(self, folder: Listing, names: Mapping[str, list[str]], start: int) -> InputShard:
+    def _shard(self, folder: Listing, names: Mapping[str, list[str]]) -> InputShard:
         sizes = {name: folder.sizes[name] for medium, beside in names.items() for name in (medium, *beside)}
         content = Listing(folder.uri, folder.path, sizes, ()).fingerprint()
-        path = printable(folder.path)
+        path, first = printable(folder.path), printable(next(iter(names)))
         return InputShard(
-            hash=stable_uid(self.layout, path, start, content),
-            slot=f"{self.layout}/{path}/{start}",
-            name=f"{path or '.'} files {start}-{start + len(names) - 1}",
+            hash=stable_uid(self.layout, path, content),
+            slot=self.layout + json.dumps([folder.path, list(names)]),
+            name=f"{len(names)} files of {path or '.'} from {first}",
             uri=folder.uri,
             header=json.dumps([folder.path, names]),
             num_rows=len(names),

@@ -1,9 +1,9 @@
 """What a source is: an archive in a published layout, cut into input shards and read one shard at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ingest.records import Media, Reject
 
@@ -53,6 +53,22 @@ class Source(Protocol):
     def read(self, shard: InputShard) -> Iterator[Media | Reject]:
         """The media of one shard, in order."""
         ...
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """An archive without a list, to which files may come: what is new makes input shards beside those there are."""
+
+    def shards_beside(self, rows_per_shard: int, slots: Collection[str]) -> list[InputShard]:
+        """The input shards where those of these slots are committed. Raises as `Source.shards` does."""
+        ...
+
+
+def shards_of(source: Source, rows_per_shard: int, slots: Collection[str]) -> list[InputShard]:
+    """The input shards of a source of which these slots are committed."""
+    if isinstance(source, Growing):
+        return source.shards_beside(rows_per_shard, slots)
+    return source.shards(rows_per_shard)
 
 
 def inside(key: str) -> bool:

@@ -26,6 +26,8 @@ class Sample:
     key: str
     members: Mapping[str, bytes]
     fault: str = ""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """What makes of the shard's URI one that names a member alone, by extension."""
 
 
 class TruncatedTarError(Exception):
@@ -55,27 +57,30 @@ def samples(file: BinaryIO, complete: Callable[[Mapping[str, bytes]], bool]) -> 
     """
     done: dict[str, frozenset[str]] = {}
     damage: str | None = None
+    places: dict[str, dict[str, str]] = {}
     with _Waiting() as waiting:
         try:
             with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as tar:
-                for key, extension, content in _members(tar):
+                for key, extension, content, place in _members(tar):
                     if content is None:
                         yield Sample(key, {extension: b""}, "too_large")
                     elif extension in done.get(key, ()) or waiting.has(key, extension):
                         yield Sample(key, {extension: content}, "repeated_key")
-                    elif key not in done and complete(members := waiting.add(key, extension, content)):
-                        done[key] = frozenset(members)
-                        yield Sample(key, waiting.take(key))
+                    elif key not in done:
+                        places.setdefault(key, {})[extension] = place
+                        if complete(members := waiting.add(key, extension, content)):
+                            done[key] = frozenset(members)
+                            yield Sample(key, waiting.take(key), places=places.pop(key))
         except (tarfile.TarError, EOFError) as error:
             damage = str(error) or type(error).__name__
         for key in waiting.keys():  # noqa: SIM118 - not a mapping
-            yield Sample(key, waiting.take(key))
+            yield Sample(key, waiting.take(key), places=places.pop(key))
     if damage is not None:
         raise TruncatedTarError(damage)
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, bytes | None]]:
-    """Key, extension and content of each file (None of one beyond the limit)."""
+def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, bytes | None, str]]:
+    """Key, extension, content (None of one beyond the limit) and place of each file."""
     for member in tar:
         found = _NAME.fullmatch(printable(member.name).removeprefix("./"))
         if found is None or not member.isreg():
@@ -85,7 +90,8 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, bytes | None]]:
             stream = tar.extractfile(member)
             assert stream is not None
             content = stream.read()
-        yield found["key"], found["extension"].lower(), content
+        place = f"#{member.offset_data}+{member.size}/{found[0]}"  # true of tars that are not packed
+        yield found["key"], found["extension"].lower(), content, place
         tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep every header
 
 

@@ -1,16 +1,21 @@
 """A medium's bytes as a local file, for programs and libraries that read files."""
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from infra import objects
+from infra.errors import UserError
 from ingest.decode.failure import MediaError
 from ingest.records import Media
 
 _PIECE_BYTES = 1 << 20
+_MEMBER = re.compile(r"(?P<uri>.*)#(?P<start>\d+)\+(?P<size>\d+)/[^#]*", re.DOTALL)
+"""A member of a tar: the tar, the member's first byte and size, its name."""
+SIGN_BYTES = 64
 
 
 @contextmanager
@@ -19,22 +24,47 @@ def local_file(media: Media) -> Iterator[Path]:
 
     Raises MediaError: missing; StorageError where the store itself fails.
     """
-    if media.payload is None and (path := objects.local_path(media.uri)) is not None:
+    if media.payload is None and not _MEMBER.fullmatch(media.uri) and (path := objects.local_path(media.uri)):
         if not path.is_file():
             raise MediaError("missing", str(media.key))
         yield path
         return
     with tempfile.NamedTemporaryFile(suffix=PurePosixPath(media.key).suffix) as file:
-        file.write(media.payload if media.payload is not None else _fetch(media))
+        file.write(payload(media))
         file.flush()
         yield Path(file.name)
 
 
-def _fetch(media: Media) -> bytes:
+def payload(media: Media) -> bytes:
+    """The medium's bytes, fetched where they did not come with it. Raises MediaError: missing; StorageError."""
+    if media.payload is not None:
+        return media.payload
     try:
-        return objects.read_bytes(media.uri)
+        return _read(media.uri)
     except objects.MissingError as error:
         raise MediaError("missing", str(media.key)) from error
+
+
+def _read(uri: str, most: int | None = None) -> bytes:
+    """The bytes of a file or of a tar's member, or the first of them."""
+    member = _MEMBER.fullmatch(uri)
+    if member is None:
+        return objects.read_bytes(uri, None if most is None else 0, most)
+    start, size = int(member["start"]), int(member["size"])
+    return objects.read_bytes(member["uri"], start, start + min(size, most or size))
+
+
+def check_reference(uri: str, begins: bytes) -> None:
+    """UserError unless bytes that begin so can be read again from a medium's URI alone."""
+    try:
+        if _read(uri, SIGN_BYTES) == begins[:SIGN_BYTES]:
+            return
+    except objects.MissingError:
+        pass  # a place inside a file, which no range of bytes names
+    raise UserError(
+        f"{uri} cannot be referenced: frames.store 'reference' needs media that are files of their own or members of "
+        "tars that are not packed; use 'jpeg' or 'raw' here"
+    )
 
 
 def content_hash(media: Media, path: Path | None = None) -> str:

@@ -9,9 +9,11 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from ingest import settings
 from ingest.decode.images import is_jpeg
 from ingest.decode.isolation import Facts
 from ingest.records import Clip, Media, Reject
+from ingest.stores.pictures import is_ppm
 
 _CHANGED = 16  # grey levels of 255; noise and the codec's flicker stay below
 _SMALL_SIDE = 64
@@ -34,6 +36,11 @@ class Fitting:
                 media, "too_long", f"{facts.duration_s:.2f} s, {self.max_duration_s:g} are allowed"
             )
         return _large_enough(media, facts.width, facts.height, self.min_short_side)
+
+
+def fitting(chosen: settings.Filters) -> Fitting:
+    """The lengths and sizes that a recipe keeps."""
+    return Fitting(chosen.min_duration_s, chosen.max_duration_s, chosen.min_short_side)
 
 
 @dataclass(frozen=True)
@@ -109,10 +116,13 @@ def motion(frames: list[NDArray[np.uint8]]) -> float:
     return float(np.mean(moved))
 
 
-def _small(jpeg: bytes) -> NDArray[np.uint8]:
+def _small(stored: bytes) -> NDArray[np.uint8]:
     """A stored frame in grey, scaled down while it is decoded."""
+    if is_ppm(stored):
+        with Image.open(io.BytesIO(stored), formats=("PPM",)) as whole:
+            return np.asarray(whole.convert("L").reduce(max(1, min(whole.size) // _SMALL_SIDE)))
     frame: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-        jpeg, colorspace="GRAY", min_height=_SMALL_SIDE, min_width=_SMALL_SIDE
+        stored, colorspace="GRAY", min_height=_SMALL_SIDE, min_width=_SMALL_SIDE
     )
     return frame[..., 0]
 

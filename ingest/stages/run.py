@@ -12,7 +12,7 @@ from ingest.records import Clip, Media, Reject, stable_uid
 from ingest.settings import Ingest
 from ingest.stages.cut import Cut
 from ingest.stages.fetch import content_hash, local_file
-from ingest.stages.filters import EnoughMotion, EnoughSpeech, Fitting, LargeStill, Once
+from ingest.stages.filters import EnoughMotion, EnoughSpeech, LargeStill, Once, fitting
 from ingest.stages.frames import StillFrame, VideoFrames, limits
 from ingest.stages.probe import Probe
 
@@ -71,7 +71,7 @@ class ClipMaker:
         with local_file(media) as path:
             sign = self._sign(media, path)
             kept = self.once(media, sign)
-            probe = Probe(limits(self.settings.frames), self._fitting)
+            probe = Probe(limits(self.settings.frames), fitting(self.settings.filters))
             probed = kept if isinstance(kept, Reject) else caught(media, "probe", lambda: probe(media, path))
             if isinstance(probed, Reject):
                 return _hashed([probed], media, path)
@@ -85,11 +85,6 @@ class ClipMaker:
         """What is equal for media that are the same."""
         by_content = self.settings.filters.duplicates == "content"
         return (by_content and content_hash(media, path)) or media.uid
-
-    @property
-    def _fitting(self) -> Fitting:
-        chosen = self.settings.filters
-        return Fitting(chosen.min_duration_s, chosen.max_duration_s, chosen.min_short_side)
 
     def _each_clip(
         self, media: Media, sign: str, frames: Callable[[Clip], Clip | Reject]

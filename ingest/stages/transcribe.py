@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from ingest.speech.engine import SpeechModel, SpeechWindow
 from ingest.speech.sentences import sentences_of_segments
 from ingest.speech.voice_activity import Span, speech_spans, windows
 from ingest.stages.fetch import local_file
+from ingest.stages.filters import Fitting
 from ingest.stages.probe import Probe
 from ingest.stages.run import guarded
 
@@ -42,9 +43,12 @@ class Transcribe:
 
     speech: settings.Speech
     limits: Limits
+    fitting: Fitting = Fitting()
 
     def __call__(self, items: Iterable[Media | Reject]) -> Iterator[Media | Reject]:
-        """The same media with utterances, or Rejects: unreadable, no_sound, no_speech, language. Order may change."""
+        """The same media with utterances, or Rejects: unreadable, unfitting, no_sound, no_speech, language.
+
+        Order may change."""
         waiting: list[Heard] = []
         for heard in _prefetched(items, self._hear):
             if not isinstance(heard, Heard):
@@ -65,7 +69,7 @@ class Transcribe:
 
     def _windows(self, media: Media) -> Heard | Reject:
         with local_file(media) as path:
-            probe = Probe(self.limits)
+            probe = Probe(self.limits, self.fitting)  # what does not fit need not be heard
             probed = guarded(media, "probe", lambda: probe(media, path))
             if isinstance(probed, Reject):
                 return probed
@@ -83,7 +87,8 @@ class Transcribe:
         engine = speech_engine(self.speech)
         transcripts = engine.transcripts([item.windows for item in heard])
         for item, transcript in zip(heard, transcripts, strict=True):
-            yield self._told(item, transcript, engine.origin)
+            told = partial(self._told, item, transcript, engine.origin)
+            yield guarded(item.media, "transcribe", told)
 
     def _told(self, heard: Heard, transcript: "Transcript", origin: str) -> Media | Reject:
         if heard.windows and not transcript.wanted:

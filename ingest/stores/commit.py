@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ingest.records import Clip, Reject
-from ingest.stores.ledger import Ledger, Line
+from ingest.stores.ledger import Ledger, Line, Part
 from ingest.stores.quarantine import write_rejects
 from ingest.stores.shards import PartWriter
 
@@ -24,11 +25,28 @@ class ShardPlace:
     row_group: int
 
 
-def commit_shard(place: ShardPlace, media: Iterable[Sequence[Clip | Reject]]) -> Line:
-    """Write what became of each medium of an input shard. Stopping before the end leaves nothing that counts."""
-    writer = PartWriter(place.store, place.stream, place.shard, place.row_group)
+class ClipWriter(Protocol):
+    """Takes the clips of one input shard."""
+
+    def add(self, clip: Clip) -> None:
+        """Take one more."""
+        ...
+
+    def finish(self) -> tuple[Part, ...]:
+        """What was written of them."""
+        ...
+
+
+def commit_shard(
+    place: ShardPlace, media: Iterable[Sequence[Clip | Reject]], writer: ClipWriter | None = None
+) -> Line:
+    """Write what became of each medium of an input shard. Stopping before the end leaves nothing that counts.
+
+    `writer`: who takes the clips; None: they become parts of the store.
+    """
+    writer = writer or PartWriter(place.store, place.stream, place.shard, place.row_group)
     rejects: list[Reject] = []
-    num_media = num_transcribed = 0
+    num_media = num_clips = num_transcribed = 0
     clips_s = 0.0
     for made in media:
         num_media += 1
@@ -38,6 +56,7 @@ def commit_shard(place: ShardPlace, media: Iterable[Sequence[Clip | Reject]]) ->
                 rejects.append(item)
             else:
                 writer.add(item)
+                num_clips += 1
                 clips_s += item.duration_s
     parts = writer.finish()
     write_rejects(place.store, place.stream, place.shard, rejects)
@@ -49,7 +68,7 @@ def commit_shard(place: ShardPlace, media: Iterable[Sequence[Clip | Reject]]) ->
         settings=place.settings,
         parts=parts,
         num_media=num_media,
-        num_clips=sum(part.num_rows for part in parts),
+        num_clips=num_clips,
         num_transcribed=num_transcribed,
         clips_s=round(clips_s, 3),
         rejects=dict(sorted(Counter(f"{item.stage}/{item.reason}" for item in rejects).items())),

@@ -13,6 +13,7 @@ from ingest.stores import ledger
 
 _IMAGES = "frames.list.element"  # JPEG: packing it again costs time and saves nothing
 _MAX_PART_BYTES = 128 << 20
+_MAX_GROUP_BYTES = 32 << 20  # of frames; some row groups are read together
 
 
 def part_uri(store: str, stream: str, name: str) -> str:
@@ -36,11 +37,13 @@ class PartWriter:
     _waiting: list[Clip] = field(default_factory=list)
     _tables: list[pa.Table] = field(default_factory=list)
     _num_bytes: int = 0
+    _waiting_bytes: int = 0
 
     def add(self, clip: Clip) -> None:
         """Take one more clip; writes a part when enough have gathered."""
         self._waiting.append(clip)
-        if len(self._waiting) == self.row_group:
+        self._waiting_bytes += sum(map(len, clip.frames))
+        if len(self._waiting) == self.row_group or self._waiting_bytes >= _MAX_GROUP_BYTES:
             self._close_row_group()
         if self._num_bytes >= self.max_part_bytes:
             self._write_part()
@@ -55,7 +58,7 @@ class PartWriter:
         if self._waiting:
             self._tables.append(to_table(Clip, self._waiting))
             self._num_bytes += self._tables[-1].nbytes
-            self._waiting = []
+            self._waiting, self._waiting_bytes = [], 0
 
     def _write_part(self) -> None:
         if not self._tables:
@@ -91,12 +94,12 @@ def _leaves(path: str, kind: pa.DataType) -> list[str]:
     return [path]
 
 
-def read_row_group(uri: str, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+def read_row_group(uri: str, index: int) -> pa.Table:
     """One row group of a part. Raises StorageError, pa.ArrowInvalid (damaged), ValueError (other version)."""
     with objects.translated(uri), objects.open_input(uri, random_access=True) as source:
         file = pq.ParquetFile(source, pre_buffer=True)  # neighbouring columns in one request
         check_version(file.schema_arrow)
-        return file.read_row_group(index, columns=list(columns) if columns else None)
+        return file.read_row_group(index)
 
 
 def read_part(uri: str) -> pa.Table:

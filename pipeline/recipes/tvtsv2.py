@@ -3,7 +3,8 @@
 from dataclasses import replace
 from functools import partial
 
-from ingest.settings import Frames, Ingest, RandomWindows, Speech
+from ingest.settings import Frames, Ingest, Pool, Pools, RandomWindows, Speech
+from pipeline.demo.grammar import ALL_THINGS, evaluation_caption, still_caption
 from pipeline.recipe import Data, DataSource, Evaluation, Recipe
 from trainers.recipe import (
     CLIP_MEAN,
@@ -196,9 +197,19 @@ def tvtsv2_tiny() -> Recipe:
         training=Training(model, Pixels(short_side=64, crop=64), stages, launch=Launch(threads=1)),
         ingest=Ingest(
             frames=Frames(short_side=64),
-            speech=Speech(model="outputs/demo/speech_model.pt", num_gpus=0.1),
+            speech=Speech(model="outputs/demo/speech_model.pt"),
+            pools=Pools(speech=Pool(num_gpus=0.1)),
         ),
-        search=Search(depths=(0, 2, 3, 4), steps=80),
+        search=Search(
+            depths=(0, 2, 3, 4),
+            steps=80,
+            against="B/t2v_R1",
+            # Which of the 24 coloured shapes a video shows, asked in the words it was trained on and in those of D.
+            classes={
+                "B": tuple(still_caption([thing], "B").removeprefix("a picture of ") for thing in ALL_THINGS),
+                "D": tuple(evaluation_caption([thing]) for thing in ALL_THINGS),
+            },
+        ),
         evaluation=Evaluation(
             stream="test",
             twins="twins",

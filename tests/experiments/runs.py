@@ -1,5 +1,6 @@
 """What both comparisons do: train a learner on given batches, and read clips with the evaluation's own code."""
 
+import tempfile
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -29,7 +30,8 @@ def trained(learner: Learner, streams: list[list[Batch]]) -> Curve:
             curve.append((step, values["narrated/sorting"]))
 
     batches = scheduled(learner.stage, 0, [iter(stream) for stream in streams])
-    train(learner, batches, log, save=lambda step, values: None)
+    with tempfile.TemporaryDirectory() as folder:
+        train(learner, batches, log, lambda step, values: None, folder)
     return curve
 
 

@@ -37,3 +37,19 @@ def test_a_wrong_address_is_one_sentence_at_once(address: str, sentence: str) ->
 def test_a_ray_that_is_joined_already_is_kept() -> None:
     joined = session.start()
     assert (joined.num_cpus, joined.num_nodes, joined.local) == (4.0, 1, True)
+
+
+def test_most_workers_leave_a_cpu_to_the_readers() -> None:
+    alone, search = session.plan_cpus(4, workers=1), session.plan_cpus(4, workers=1, search=True)
+    assert [session.most_workers(total, alone) for total in (1, 4, 64)] == [0, 3, 63]
+    assert session.most_workers(4, search) == 3  # 0.1 + 3 x 0.9
+
+
+def test_trials_that_fit_leave_each_a_cpu_for_its_readers_and_its_workers_their_gpus() -> None:
+    def fit(cpus: float, gpus: float, workers: int) -> int:
+        return session.most_trials(session.Session(cpus, gpus, 1, local=True), workers)
+
+    assert [fit(cpus, 0, 1) for cpus in (2, 4, 8)] == [1, 2, 4]  # 0.1 + 0.9 + 1 each
+    assert fit(64, 4, 2) == 2
+    assert fit(1, 0, 1) == 1  # plan_cpus then says that it is none
+    assert session.most_trials(session.Session(64, 1, 1, local=True), 1, gpu=0.25) == 4

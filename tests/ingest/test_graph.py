@@ -1,26 +1,33 @@
 """Ingest and the stream of clips on a real local Ray."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray.data
 
 from infra import objects
 from infra.errors import StorageError, UserError
-from ingest.graph import StreamSummary, ingest
+from ingest.graph import StreamSummary, _stage, ingest
 from ingest.records import stable_uid
-from ingest.settings import Frames, Ingest, Sentences, Speech
+from ingest.settings import Frames, Ingest, Pool, Pools, Sentences, Speech
 from ingest.sources.cc12m import CC12M
+from ingest.sources.folder import Folder
 from ingest.sources.source import Source
 from ingest.sources.webvid import WebVid
 from ingest.sources.yt_temporal import YTTemporal
+from ingest.stores.ledger import Ledger
 from ingest.stores.quarantine import read_rejects
-from ingest.stores.shards import read_clips
+from ingest.stores.shards import parts_of, read_clips
 from ingest.streams import clip_stream, export_webdataset, stored_clips
+from ingest.tally import StageStands
+from ingest.work import Listener, task_rows
 from tests.conftest import S3Server
 from tests.ingest.archives import SENTENCES, write_cc12m, write_webvid, write_yt_temporal
 from tests.ingest.clips import write_stream
+from tests.ingest.media_files import jpeg
 from tests.ingest.speech_model import write_random_whisper
 
 pytestmark = pytest.mark.usefixtures("ray_local")
@@ -76,13 +83,18 @@ def store(raw: Path, settings: Ingest, tmp_path_factory: pytest.TempPathFactory)
     """The store of one undisturbed run."""
     store = str(tmp_path_factory.mktemp("store"))
     stands: list[StreamSummary] = []
-    summary = ingest(sources(str(raw)), settings, store, stands.append)
+    watched: list[Sequence[StageStands]] = []
+    summary = ingest(sources(str(raw)), settings, store, stands.append, watched.append)
     captioned, stills, narrated = summary.streams
     assert (captioned.shards_total, captioned.shards_written, captioned.num_media) == (3, 3, 8)
     assert (captioned.num_clips, captioned.rejects) == (3, BROKEN)
     assert (stills.num_media, stills.num_clips, stills.rejects) == (5, 5, {})
     assert (narrated.num_media, narrated.rejects) == (3, {})
     assert [s.shards_written for s in stands if s.stream == "captioned"] == [0, 1, 2, 3]
+    speech, decode = watched[-1]
+    assert (speech.stage, speech.at_work, speech.waiting, speech.num_media) == ("speech", 0, 0, 3)
+    assert (decode.stage, decode.at_work, decode.waiting, decode.num_media) == ("decode", 0, 0, 16)
+    assert (decode.num_clips, decode.num_rejects) == (8 + narrated.num_clips, 5)
     return store
 
 
@@ -137,6 +149,25 @@ def test_an_s3_archive_into_an_s3_store_gives_the_same_clips(
     assert [row["position"] for row in rows] == [0, 1, 2, 3]
 
 
+def test_files_that_come_to_a_folder_are_added_and_nothing_else_is_made_anew(
+    settings: Ingest, tmp_path: Path
+) -> None:
+    def write(*names: str) -> None:
+        for name in names:
+            (tmp_path / f"{name}.jpg").write_bytes(jpeg(level=ord(name)))
+            (tmp_path / f"{name}.txt").write_text(name)
+
+    store = str(tmp_path / ".store")
+    write("a", "c", "e", "g")
+    ingest([Folder(str(tmp_path))], settings, store)
+    before = contents(store)
+    write("b", "f")
+    (added,) = ingest([Folder(str(tmp_path))], settings, store).streams
+    assert (added.shards_skipped, added.shards_written, added.num_clips) == (2, 1, 6)
+    assert before.items() < contents(store).items()
+    assert sorted(clip.captions[0] for clip in read_clips(store, "captioned")) == list("abcefg")
+
+
 def test_other_settings_and_other_content_are_refused(
     raw: Path, settings: Ingest, store: str, tmp_path: Path
 ) -> None:
@@ -145,6 +176,22 @@ def test_other_settings_and_other_content_are_refused(
     changed = write_webvid(tmp_path, num_videos=1)
     with pytest.raises(UserError, match="rows 0-2 of webvid with other content"):
         ingest([changed], settings, store)
+
+
+def test_pools_that_the_cluster_cannot_hold_are_refused_before_anything_starts(
+    raw: Path, settings: Ingest, tmp_path: Path
+) -> None:
+    asked = replace(settings, pools=Pools(decode=Pool(num_cpus=3, min_actors=2)))
+    with pytest.raises(UserError, match="starts 2 actors of 3 CPUs each and the cluster has room for 1"):
+        ingest(sources(str(raw)), asked, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_ray_data_takes_a_stage_with_gpus_and_memory(settings: Ingest) -> None:
+    """It refuses whole blocks as batches there; running needs GPUs, being planned does not."""
+    pool = Pool(min_actors=1, max_actors=1, num_cpus=1.0, num_gpus=0.5, memory_mb=100)
+    tasks = ray.data.from_arrow(task_rows(["{}"], [None]))
+    assert _stage(tasks, Listener((), settings), None, pool, num_tasks=1)
 
 
 def test_a_store_that_fails_ends_the_run_with_its_sentence(
@@ -185,8 +232,9 @@ def test_stored_clips_come_in_stored_order(store: str) -> None:
 
 
 def test_every_shard_is_exported_as_a_tar_once(store: str) -> None:
-    assert set(export_webdataset(store, "stills")) == {True}
-    assert set(export_webdataset(store, "stills")) == {False}
+    parts = parts_of(Ledger(store, "stills").committed().values())
+    assert set(export_webdataset(store, "stills", parts)) == {True}
+    assert set(export_webdataset(store, "stills", parts)) == {False}
     tars = objects.list_files(objects.join(store, "stills", "webdataset"))
     parts = objects.list_files(objects.join(store, "stills", "shards"))
     assert [Path(tar).stem for tar in tars] == [Path(part).stem for part in parts]

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from ingest.settings import Filters, FixedWindows, Frames, Ingest, RandomWindows, Sentences, Speech
+from ingest.settings import (
+    Filters,
+    FixedWindows,
+    Frames,
+    Ingest,
+    Pool,
+    Pools,
+    RandomWindows,
+    Sentences,
+    Speech,
+)
 
 BASE = Ingest()
 
@@ -18,7 +28,7 @@ BASE = Ingest()
         (replace(BASE, captioned=FixedWindows()), False, True),
         (replace(BASE, filters=Filters(min_short_side=100)), True, True),
         (replace(BASE, speech=Speech(model="tiny.en")), True, False),
-        (replace(BASE, frames=Frames(deadline_s=1.0), decode_actors=3), False, False),
+        (replace(BASE, frames=Frames(deadline_s=1.0), pools=Pools(decode=Pool(max_actors=3))), False, False),
     ],
 )
 def test_a_stream_is_made_anew_by_what_changes_its_clips_alone(

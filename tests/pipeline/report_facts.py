@@ -9,8 +9,9 @@ import simplejpeg
 
 from ingest.records import Clip, Reject, Utterance
 from pipeline.demo.grammar import ALL_THINGS, MOTIONS, Event, evaluation_caption, narration, ordered_caption
-from pipeline.report_data import Curve, Freezing, ReportData, Step, StreamIn, Trial, Weights
+from pipeline.report_data import Curve, Freezing, ReportData, Step, StreamIn, Weights
 from pipeline.scores import Example, Hit, Scores
+from tune.trials import Failed, Trial
 
 _COLOURS = {"red": (220, 60, 60), "green": (60, 180, 90), "blue": (70, 110, 230), "yellow": (235, 200, 60)}
 _COLOURS |= {"purple": (160, 80, 200), "white": (240, 240, 240)}
@@ -197,8 +198,18 @@ def _freezing(num_seeds: int) -> Freezing:
     level = {0: 31, 2: 37, 3: 43, 4: 40}
     noise = random.Random(5)
     trials = tuple(
-        Trial(depth, seed, value + noise.uniform(-3, 3))
+        Trial(depth, seed, {"D/t2v_R1": value + noise.uniform(-3, 3), "B/t2v_R1": 66.0 - 4 * depth}, "", "")
         for depth, value in level.items()
         for seed in range(num_seeds)
     )
-    return Freezing("D, text to video, R@1", "val", 4, trials, winner=3)
+    return Freezing(
+        "D/t2v_R1",
+        "val",
+        4,
+        trials,
+        winner=3,
+        names=("D/t2v_R1", "B/t2v_R1"),
+        start={"D/t2v_R1": 50.0, "B/t2v_R1": 12.0},
+        failed=(Failed(1, 0, "the disk was full"),),
+        disagreement="B/t2v_R1 is best with 0 blocks frozen.",
+    )

@@ -25,6 +25,12 @@ def sentence(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["train", "tvtsv2-tiny", "--lanch.workers", "2"], "did you mean --launch.workers"),
         (["train", "tvtsv2-tiny", "--stages.1.step", "2"], "did you mean --stages.1.steps"),
         (["run", "nowhere.py:mine"], "nowhere.py does not exist"),
+        (["tune", "tvtsv2-tiny", "--search", "space"], "There is nothing to search"),
+        (
+            ["tune", "tvtsv2-tiny", "--search.space", "stages.1.optimizer.lr_rst", "grid:1e-3"],
+            "did you mean stages.1.optimizer.lr_rest",
+        ),
+        (["tune", "tvtsv2-tiny", "--search.depths", "0:8:2"], "6 is not within 0 to 4"),
         (["run"], "Name a recipe"),
     ],
 )

@@ -71,6 +71,14 @@ def test_the_control_shows_another_clips_video_and_a_lone_clip_has_none() -> Non
     assert not _encoded(0)["one/controlled"].any()
 
 
+def test_clips_of_two_streams_in_one_block_keep_to_their_own() -> None:
+    rows = to_table(Clip, [synthetic_clip(number) for number in range(4)])
+    mixed = rows.append_column("stream", pa.array(["test", "twins", "test", "twins"]))
+    parts = list(_encoder()(mixed))
+    assert [part["stream"].tolist() for part in parts] == [["test"] * 2, ["twins"] * 2]
+    np.testing.assert_array_equal(parts[0]["one/video"], _encoded(0, 2)["one/video"])
+
+
 def test_no_slice_is_a_single_row_where_rows_can_be_shared_out() -> None:
     rows = pa.table({"x": list(range(26))})
     assert [part.num_rows for part in even_slices(rows, 25)] == [13, 13]

@@ -1,6 +1,7 @@
 """Scores of embeddings made by hand, and the whole evaluation of fresh weights on real Ray."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ from ingest.records import stable_uid
 from pipeline.embed import Embeddings, Fresh
 from pipeline.evaluate import (
     HeldOut,
+    classification,
+    drift,
     evaluate,
     pair_twins,
     read_captions,
     score,
+    search_metrics,
 )
 from pipeline.scores import chance
 from tests.ingest.clips import synthetic_clip, write_stream
@@ -89,6 +93,27 @@ def test_a_caption_file_names_its_media_by_key_and_a_wrong_one_is_said_in_a_sent
         read_captions(str(bad), "yt_temporal")
 
 
+def test_texts_that_did_not_move_have_a_drift_of_one_and_turned_ones_less() -> None:
+    before = _embeddings(AXES, AXES, np.stack([AXES] * 4))
+    turned = np.roll(AXES, 1, axis=1)
+    half = np.concatenate([AXES[:2], turned[2:]])
+    assert drift(before, _embeddings(AXES, 3 * AXES, np.stack([AXES] * 4))) == {
+        "drift/A": 1.0,
+        "drift/B": 1.0,
+    }
+    assert drift(before, _embeddings(AXES, half, np.stack([AXES] * 4))) == {"drift/A": 0.5, "drift/B": 0.5}
+
+
+def test_a_clip_belongs_to_every_class_that_its_text_names() -> None:
+    captions = {
+        f"m{i}": {"B": [f"a red circle, then {thing}"]} for i, thing in enumerate(["a cross", "a box"])
+    }
+    cosines = np.array([[0.9, 0.8, 0.1], [0.9, 0.8, 0.1]], np.float32)
+    gallery = replace(_embeddings(AXES[:2], AXES[:2], np.stack([AXES] * 2)), classes={"B": cosines})
+    held_out = HeldOut("", "", captions, classes={"B": ["a red circle", "a cross", "a box"]})
+    assert classification(gallery, held_out) == {"classes/B/top1": 100.0, "classes/B/found": 75.0}
+
+
 def test_fresh_weights_are_evaluated_from_the_store_to_the_scores(ray_local: None, tmp_path: Path) -> None:
     write_stream(str(tmp_path), "test", 8, per_shard=4)
     write_stream(str(tmp_path), "twins", 3)
@@ -102,3 +127,11 @@ def test_fresh_weights_are_evaluated_from_the_store_to_the_scores(ray_local: Non
     assert scores.metrics["A/t2v_R10"] == scores.metrics["B/v2t_R10"] == 100
     assert 0 <= scores.metrics["sorting/control"] <= 100
     assert len(scores.examples) == 4
+
+    shown = replace(held_out, twins=None, classes={"B": [f"clip {number}" for number in range(8)]})
+    metrics, start = search_metrics(shown, Fresh(TINY), Fresh(TINY), TINY_PIXELS, num_frames=4, batch_size=4)
+    assert metrics == start
+    assert [metrics["drift/A"], metrics["drift/B"]] == pytest.approx([1, 1])
+    assert metrics["B/t2v_R1"] == scores.metrics["B/t2v_R1"]
+    # The classes are the texts: a clip's own prompt is its best one as often as the video finds its text.
+    assert metrics["classes/B/top1"] == metrics["classes/B/found"] == scores.metrics["B/v2t_R1"]

@@ -4,7 +4,9 @@ import io
 
 from rich.console import Console
 
-from pipeline.progress import _Lines, describe, progress
+from ingest.tally import StageStands
+from pipeline.outcome import stage_lines
+from pipeline.progress import _Lines, describe, progress, show_rate
 
 
 def test_rate_and_time_left_count_from_where_this_call_began() -> None:
@@ -38,3 +40,42 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_none() -> None:
     assert "━" in terminal.getvalue()
     assert "━" not in pipe.getvalue()
     assert "2 of 2 shards" in pipe.getvalue()
+
+
+STAGES = stage_lines(
+    [
+        StageStands("speech", 1, 11, 120, 0, 3, media_per_s=0.25, sound_per_s=41.24),
+        StageStands("decode", 2, 1_200, 4_000, 9_000, 14, media_per_s=12.5, clips_per_s=31.0),
+    ]
+)
+
+
+def test_a_slow_rate_is_told_by_the_minute_or_the_hour() -> None:
+    assert [show_rate(rate, "clips") for rate in (2.5, 0.1, 0.01, 0.0)] == [
+        "2.5 clips/s",
+        "6.0 clips/min",
+        "36.0 clips/h",
+        "0 clips/s",
+    ]
+
+
+def test_stages_stand_below_the_bar_in_columns() -> None:
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=120, color_system=None)
+    with progress("Ingest", "shards", 12, console=console) as report:
+        report(3, parts=STAGES)
+    lines = [line.rstrip() for line in terminal.getvalue().splitlines() if "at work" in line][-2:]
+    assert lines == [
+        "  speech   15.0 media/min   41.2 x real time   1 at work   11 shards waiting      3 set aside",
+        "  decode   12.5 media/s     31.0 clips/s       2 at work   1,200 shards waiting   14 set aside",
+    ]
+
+
+def test_stages_follow_in_the_line_of_a_log() -> None:
+    lines = list[str]()
+    report = _Lines("Ingest", "shards", 12, 0, lines.append, clock=iter([0.0, 20.0, 20.0, 20.0]).__next__)
+    report(4, note="40 clips", parts=STAGES[:1])
+    assert lines == [
+        "Ingest: 4 of 12 shards, 5.0 s each, 40 s left, 40 clips; "
+        "speech: 15.0 media/min, 41.2 x real time, 1 at work, 11 shards waiting, 3 set aside"
+    ]

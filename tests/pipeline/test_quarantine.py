@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import UserError
-from ingest.records import Clip, Reject
+from ingest.records import Clip, Reject, stable_uid
 from ingest.settings import Frames, Ingest
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import read_clips
@@ -35,8 +35,9 @@ def ingested(root: Path) -> Recipe:
     recipe = replace(
         tvtsv2_tiny(),
         data=Data(str(root / "raw"), sources),
-        ingest=Ingest(frames=Frames(candidates=4, short_side=32), rows_per_shard=4, decode_actors=1),
+        ingest=Ingest(frames=Frames(candidates=4, short_side=32), rows_per_shard=4),
         store=str(root / "store"),
+        output=str(root / "output"),
     )
     run(recipe)
     return recipe
@@ -83,14 +84,37 @@ def test_the_verb_shows_reasons_and_how_to_try_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = ingested(tmp_path)
-    quarantine(recipe, "reelscript quarantine mine --store x", None, False, ())
+    quarantine(recipe, "reelscript quarantine mine --store 'my store'", None, False, ())
     shown = capsys.readouterr().out
     assert "fetch/missing" in shown
-    assert "reelscript quarantine mine --only UID" in shown
+    example = set_aside(recipe)[0].example.uid
+    assert f"One again  reelscript quarantine mine --store 'my store' --only {example}\n" in shown
+    assert "All again  reelscript quarantine mine --store 'my store' --retry\n" in shown
     quarantine(recipe, "reelscript quarantine mine", set_aside(recipe)[0].example.uid, False, ())
     assert "now " in capsys.readouterr().out
     quarantine(recipe, "reelscript quarantine mine", None, True, ["no_such_reason"])
     assert "0 input shards" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_a_file_repaired_in_place_brings_exactly_its_clip_when_all_are_tried_again(tmp_path: Path) -> None:
+    recipe = ingested(tmp_path)
+    before = read_clips(recipe.store, "captioned")
+    write_video(tmp_path / "raw/webvid/videos/p/zero_bytes.mp4")
+    quarantine(recipe, "reelscript quarantine mine", None, True, ["probe/empty"])
+    after = read_clips(recipe.store, "captioned")
+    (new,) = (clip for clip in after if clip not in before)
+    assert new.media_uid == stable_uid("webvid", "p/zero_bytes")
+    assert [clip for clip in after if clip != new] == before
+    assert len(Ledger(recipe.store, "captioned").committed()) == 2
+    aside = [item.reason for item in set_aside(recipe)]
+    assert sorted(aside) == [
+        "fetch/missing",
+        "probe/no_video",
+        "probe/not_media",
+        "probe/truncated",
+        "probe/wrong_length",
+    ]
 
 
 def test_a_medium_that_was_not_set_aside_is_none_to_try(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.recipe import Recipe
 from pipeline.recipes.resolve import OURS, resolve
-from trainers.launch import check_split
+from trainers.launch import worker_counts
 from trainers.pixels import check_sides
 from trainers.recipe import CLIP_MEAN, Optimizer, Pixels
 
@@ -72,7 +72,7 @@ def test_every_recipe_fits_together(name: str) -> None:
     training, frames = recipe.training, recipe.ingest.frames
     check_sides(training.model.video.image_size, training.pixels)
     for stage in training.stages:
-        check_split(stage, training.launch.workers)
+        worker_counts(stage, training.launch)
         assert all(frames.candidates >= 2 * stream.frames for stream in stage.streams)
         assert 0 <= stage.frozen_text_blocks <= training.model.text.layers
     assert frames.short_side == training.pixels.short_side

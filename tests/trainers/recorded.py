@@ -98,6 +98,7 @@ class Family:
             keep=self.inputs[f"{kind}_keep_ind"],
             valid=torch.ones(size, dtype=torch.bool),
             position=torch.arange(size),
+            uids=torch.zeros(size, 2, 10, dtype=torch.uint8),
         ).to(device())
 
     def video(self) -> Tensor:

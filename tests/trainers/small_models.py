@@ -37,4 +37,5 @@ def small_batch(clips: int = 4, texts: int = 3, kept: int = 8, seed: int = 0) ->
         keep=torch.stack([torch.randperm(16, generator=draw)[:kept] for _ in range(clips)]),
         valid=torch.ones(clips, dtype=torch.bool),
         position=torch.arange(clips),
+        uids=torch.zeros(clips, 2, 10, dtype=torch.uint8),
     )

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from infra.errors import UserError
 from tests.trainers.tiny import MODEL, training
 from trainers import checkpoint
-from trainers.loop import build_learner
+from trainers.loop import Learner, build_learner
 from trainers.plain import from_plain
-from trainers.recipe import Training
+from trainers.recipe import Launch, Training
+from trainers.sharding import snapshot
 
 
 @pytest.fixture
@@ -30,6 +32,38 @@ def test_a_checkpoint_gives_back_model_recipe_and_lineage(folder: Path) -> None:
     assert checkpoint.load_training(str(folder)) == training(1)
     assert checkpoint.load_lineage(str(folder)) == {"commit": "abc"}
     assert all(torch.equal(value, fresh[name]) for name, value in model.state_dict().items())
+
+
+def test_a_snapshot_is_its_step_and_not_the_next(tmp_path: Path) -> None:
+    recipe = training(1)
+    learner = build_learner(recipe, 0, torch.device("cpu"), None, None)
+    take_a_step(learner)
+    checkpoint.save(tmp_path, learner.task.model, learner.state(), recipe, {"commit": "abc"})
+    later = snapshot(learner.task.model.state_dict(), learner.state())
+    take_a_step(learner)
+    checkpoint.write(tmp_path / "later", later, recipe, {"commit": "abc"})
+    for file in ("model.safetensors", "recipe.json", "lineage.json"):
+        assert (tmp_path / "later" / file).read_bytes() == (tmp_path / file).read_bytes()
+    ours, theirs = (flat(asdict(checkpoint.load_state(str(at)))) for at in (tmp_path / "later", tmp_path))
+    assert ours.keys() == theirs.keys()
+    assert all(same(value, theirs[name]) for name, value in ours.items())
+
+
+def take_a_step(learner: Learner) -> None:
+    for parameter in learner.task.model.parameters():
+        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
+    learner.optimizer.step()
+
+
+def flat(value: object, name: str = "") -> dict[str, object]:
+    """Everything in nested mappings by its path."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {path: leaf for key, inner in value.items() for path, leaf in flat(inner, f"{name}/{key}").items()}
+
+
+def same(one: object, other: object) -> bool:
+    return torch.equal(one, other) if isinstance(one, Tensor) and isinstance(other, Tensor) else one == other
 
 
 class Hostile:
@@ -78,5 +112,6 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_a_recipe_survives_json() -> None:
-    recipe = replace(training(3), init="s3://bucket/start.safetensors")
+    launch = Launch(workers="4:16", use_gpu=True)
+    recipe = replace(training(3), init="s3://bucket/start.safetensors", launch=launch)
     assert from_plain(Training, json.loads(json.dumps(asdict(recipe)))) == recipe

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.records import Clip, Utterance, stable_uid, to_table
+from ingest.stores.pictures import decoded
 from tests.ingest.clips import synthetic_clip
 from tests.trainers.tiny import CAPTIONED, MODEL, NARRATED
 from trainers.data import Prepare
+from trainers.frame_choice import FrameChoice, slice_bounds
+from trainers.reading import rows_per_block
 from trainers.recipe import Pixels
-from trainers.rows import decode, slice_bounds
 
 PIXELS = Pixels(short_side=16, crop=16)
 
@@ -47,6 +49,7 @@ def test_columns_have_the_shapes_of_a_batch() -> None:
         "keep": (2, 2),  # half of 2 x 2 patches
         "valid": (2,),
         "position": (2,),
+        "uids": (2, 2, 10),
     }
     assert columns["frames"].dtype == np.uint8
 
@@ -125,7 +128,24 @@ def test_a_frame_that_claims_an_absurd_size_is_not_decoded() -> None:
     header = bytearray(synthetic_clip(0).frames[0])
     place = header.index(b"\xff\xc0") + 5  # height and width of the frame header
     header[place : place + 4] = b"\xff\xff\xff\xff"
-    assert decode(bytes(header)) is None
+    assert decoded(bytes(header)) is None
+
+
+def test_a_still_image_among_videos_stops_the_run_by_name() -> None:
+    still = replace(synthetic_clip(0, num_frames=1), kind="image")
+    one = replace(CAPTIONED, frames=1)
+    assert Prepare(one, MODEL, PIXELS, seed=0)(rows([still]))["valid"].all()
+    with pytest.raises(ValueError, match=r"is a still image, but the stream takes 4 frames"):
+        Prepare(CAPTIONED, MODEL, PIXELS, seed=0)(rows([still]))
+
+
+def test_the_uids_of_a_batch_are_those_of_its_clips_and_nothing_where_a_row_could_not_be_read() -> None:
+    cut, bad = (
+        replace(synthetic_clip(0), media_uid=stable_uid("film")),
+        replace(synthetic_clip(1), frames=(b"",) * 24),
+    )
+    uids = Prepare(NARRATED, MODEL, PIXELS, seed=0)(rows([cut, bad]))["uids"]
+    assert [bytes(row).hex() for row in uids] == [cut.uid + stable_uid("film"), "00" * 20]
 
 
 def test_a_clip_with_another_number_of_transcripts_stops_the_run_by_name() -> None:
@@ -135,3 +155,30 @@ def test_a_clip_with_another_number_of_transcripts_stops_the_run_by_name() -> No
         ValueError, match=r"has 1 transcripts, but the recipe's model\.sorting\.transcripts is 4"
     ):
         Prepare(NARRATED, MODEL, PIXELS, seed=0)(rows([clip]))
+
+
+def test_the_draw_of_a_seed_stays_what_it_was() -> None:
+    """Recorded: another draw would change every batch of every run."""
+    uid = synthetic_clip(0).uid
+    choice = FrameChoice(4, seed=0)
+    assert [choice(uid, epoch, 24) for epoch in (0, 1)] == [[5, 10, 12, 21], [3, 11, 17, 21]]
+    assert choice(uid, 0, 3) == [0, 0, 1, 2]
+    assert replace(choice, training=False)(uid, 0, 24) == [2, 8, 14, 20]
+
+
+@given(st.integers(0, 40), st.integers(1, 20), st.integers(0, 5))
+def test_choosing_from_what_was_chosen_changes_nothing(candidates: int, frames: int, epoch: int) -> None:
+    choice = FrameChoice(frames, seed=1)
+    chosen = choice("some clip", epoch, candidates)
+    assert [chosen[number] for number in choice("some clip", epoch, len(chosen))] == chosen
+
+
+def test_a_block_is_what_each_number_of_workers_deals_out_evenly_and_no_larger_than_ray_leaves_whole() -> (
+    None
+):
+    stream = replace(NARRATED, batch_size=48, rows_per_unit=4, frames=12)  # 12 units
+    assert rows_per_block(stream, 16, [1]) == 48
+    assert rows_per_block(stream, 16, [4]) == 12
+    assert rows_per_block(stream, 16, [4, 6]) == 4  # shares of 3 and of 2 units
+    assert rows_per_block(stream, 224, [1]) == 24  # 1.8 MB a clip
+    assert rows_per_block(stream, 2000, [1]) == 4

@@ -1,114 +1,191 @@
 import os
-import signal
 import threading
-import time
+from collections import Counter
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from ray.exceptions import RayActorError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2.api.exceptions import WorkerGroupError
 from safetensors.torch import load_file
+from torch import Tensor
 
-from infra.session import plan_cpus, start
-from infra.tracking import tracking_for
-from ingest.streams import clip_stream
-from tests.ingest.clips import write_stream
-from tests.trainers.held import Held, held_stream
+from infra.errors import UserError
+from ingest.stores.ledger import Ledger
+from ingest.stores.order import Order, row_groups
+from ingest.stores.shards import parts_of
+from ingest.stores.windows import read_window
+from tests.faults.processes import kill
+from tests.trainers.drivers import Place, recipe_of, training_workers, wait_until
 from tests.trainers.tiny import plain_batches, training
-from trainers.launch import Trained, check_split, train_stage
+from trainers.elastic import NoRetryOfPermanent, largest
+from trainers.launch import Trained, worker_counts
 from trainers.loop import build_learner, scheduled, train
-from trainers.runs import latest_committed
+from trainers.reading import steps_of
+from trainers.recipe import Launch, Training
+from trainers.runs import checkpoint_name, latest_committed
+from trainers.trace import steps_using
 
-STEPS, CHECKPOINT_EVERY = 14, 4
-HELD_FROM = 20  # rows of the narrated stream from its 6th batch on: step 4 gets its batch, step 11 does not
-
-
-def kill_worker_after_checkpoint(folder: str, then: Path) -> None:
-    while latest_committed(folder) is None:
-        time.sleep(0.1)
-    os.kill(train_worker_of(os.getpid()), signal.SIGKILL)
-    then.touch()
+STEPS = 18
+HELD_FROM = 20  # first row of the sixth narrated batch: step 8 gets its batch, step 11 does not
 
 
-def train_worker_of(driver: int) -> int:
-    """The training worker among the processes of the Ray that `driver` started (others may run beside it)."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if not (folder / "cmdline").read_text().startswith("ray::RayTrainWorker"):
-                continue
-            if parent(parent(int(folder.name))) == driver:
-                return int(folder.name)
-        except FileNotFoundError:  # ended meanwhile
-            continue
-    raise AssertionError("no training worker runs")
-
-
-def parent(process: int) -> int:
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-@pytest.mark.usefixtures("ray_local")
-def test_a_killed_worker_goes_on_from_its_checkpoint_and_ends_with_the_weights_of_an_undisturbed_run(
-    tmp_path: Path,
-) -> None:
-    store, storage = str(tmp_path / "store"), str(tmp_path / "runs")
-    for stream in ("narrated", "captioned"):
-        write_stream(store, stream, 24)
-    recipe = training(STEPS, checkpoint_every=CHECKPOINT_EVERY, threads=1)
-    hold = Held(tmp_path / "killed", HELD_FROM)
-    streams = {
-        "narrated": partial(held_stream, store, "narrated", hold),
-        "captioned": partial(clip_stream, store, "captioned"),
-    }
-    run = tracking_for(str(tmp_path)).start_run("test", params={"seed": 0})
-    killer = threading.Thread(target=kill_worker_after_checkpoint, args=(f"{storage}/run", hold.file))
-    session = start()
-
-    def call() -> Trained:
-        return train_stage(
-            recipe,
-            0,
-            streams,
-            storage=storage,
-            run_name="run",
-            start=None,
-            run=run,
-            lineage={"commit": "none"},
-            resources=plan_cpus(session.num_cpus, 1, 2),
-            session=session,
-        )
-
-    killer.start()
-    trained = call()
-    killer.join()
-
+def undisturbed(place: Place, recipe: Training) -> tuple[dict[str, Tensor], dict[int, float]]:
+    """Weights and losses of the same training in this process alone."""
     torch.set_num_threads(1)
     learner = build_learner(recipe, 0, torch.device("cpu"), None, None)
     losses: dict[int, float] = {}
-    batches = scheduled(recipe.stages[0], 0, [plain_batches(store, recipe, index) for index in (0, 1)])
+    batches = scheduled(recipe.stages[0], 0, [plain_batches(place.store, recipe, index) for index in (0, 1)])
     train(
         learner,
         batches,
         lambda step, values: losses.update({step: values.get("narrated/contrastive", 0)}),
-        ignore,
+        lambda step, values: None,
+        str(place.folder / "undisturbed"),
     )
-    ours = load_file(Path(trained.checkpoint) / "model.safetensors")
+    return learner.task.model.state_dict(), losses
+
+
+def committed_step(place: Place) -> int:
+    kept = latest_committed(place.run_folder)
+    return kept.step if kept else 0
+
+
+def weights_of(trained: Trained) -> dict[str, Tensor]:
+    return load_file(Path(trained.checkpoint) / "model.safetensors")
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_a_worker_killed_while_it_writes_goes_on_from_the_checkpoint_before_to_the_weights_of_an_undisturbed_run(
+    tmp_path: Path,
+) -> None:
+    place, recipe = Place(tmp_path, HELD_FROM), recipe_of(STEPS)
+    place.write()
+    run = place.new_run()
+    written_when_killed: list[int] = []
+
+    def disturb() -> None:
+        wait_until(lambda: committed_step(place) == 8)
+        stuck = Path(place.run_folder) / checkpoint_name(12) / "recipe.json"
+        stuck.parent.mkdir()
+        os.mkfifo(stuck)  # whoever writes it waits for a reader
+        place.release()
+        wait_until(
+            lambda: run.metrics().get("step", 0) >= 15
+        )  # the training does not wait for that checkpoint
+        written_when_killed.append(committed_step(place))
+        kill(training_workers(os.getpid()))
+
+    disturber = threading.Thread(target=disturb, daemon=True)
+    disturber.start()
+    trained = place.train(recipe, run)
+    disturber.join()
+    weights, losses = undisturbed(place, recipe)
+    ours = weights_of(trained)
+    assert written_when_killed == [8]
     assert trained.step == STEPS
-    assert all(torch.equal(value, ours[name]) for name, value in learner.task.model.state_dict().items())
+    assert all(torch.equal(value, ours[name]) for name, value in weights.items())
     assert dict(run.history("narrated/contrastive")) == {step: losses[step] for step in range(1, STEPS, 2)}
-    assert call() == trained  # a finished run returns at once
+    assert place.train(recipe, run) == trained  # a finished run returns at once
 
 
-def ignore(step: int, values: object) -> None:
-    """Saves nothing."""
+@pytest.mark.usefixtures("ray_local")
+def test_a_killed_driver_started_again_with_more_workers_that_share_the_model_shows_every_clip_once_an_epoch(
+    tmp_path: Path,
+) -> None:
+    place, elastic = Place(tmp_path, HELD_FROM), recipe_of(STEPS, "1:3")
+    elastic = replace(elastic, launch=replace(elastic.launch, parallel="fsdp"))
+    place.write()
+    with place.train_elsewhere(STEPS) as driver:
+        try:
+            wait_until(lambda: committed_step(place) or driver.poll() is not None)
+            assert driver.poll() is None
+        finally:
+            driver.kill()
+    wait_until(lambda: not training_workers(os.getpid()))
+    place.release()
+    run = place.new_run()
+    trained = place.train(elastic, run)
+    _, losses = undisturbed(place, elastic)
+    ours = dict(run.history("narrated/contrastive"))
+    assert ours == pytest.approx({step: losses[step] for step in ours}, abs=1e-4)
+    assert max(ours) == STEPS - 1
+    used = Counter((stream, uid) for _, stream, uid in uses(place))
+    assert used == planned(place, elastic)
+    ranks = {file.name.rpartition(".rank-")[2] for file in (Path(place.run_folder) / "trace").iterdir()}
+    assert ranks == {"0.parquet", "1.parquet"}  # two workers: three cannot share two units
+    assert (Path(trained.checkpoint) / "model-00002-of-00002.safetensors").exists()
+
+
+def uses(place: Place) -> list[tuple[int, str, str]]:
+    every = {uid for stream in ("narrated", "captioned") for uid in uids_in_order(place, stream, 0, 24)}
+    return steps_using(place.run_folder, every)
+
+
+def planned(place: Place, recipe: Training) -> Counter[tuple[str, str]]:
+    """How often an undisturbed run shows every clip."""
+    found: Counter[tuple[str, str]] = Counter()
+    for index, stream in enumerate(recipe.stages[0].streams):
+        rows = steps_of(recipe.stages[0], index, 0, STEPS) * stream.batch_size
+        found.update((stream.name, uid) for uid in uids_in_order(place, stream.name, recipe.seed, rows))
+    return found
+
+
+def uids_in_order(place: Place, stream: str, seed: int, rows: int) -> list[str]:
+    order = Order(row_groups(parts_of(Ledger(place.store, stream).committed().values())), seed)
+    tables = [read_window(place.store, stream, window) for window in order.windows(0, rows)]
+    return [uid for table in tables for uid in table["uid"].to_pylist()]
+
+
+@pytest.mark.usefixtures("ray_local")
+def test_what_a_user_must_mend_ends_the_run_without_a_second_try(tmp_path: Path) -> None:
+    place = Place(tmp_path, 1_000)
+    place.write()
+    recipe = replace(recipe_of(STEPS), init=str(tmp_path / "nowhere.pt"))
+    (tmp_path / "nowhere.pt").write_bytes(b"not weights")
+    tried, ended = set[int](), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            tried.update(training_workers(os.getpid()))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    with pytest.raises(UserError, match=r"nowhere\.pt is not a torch file"):
+        place.train(recipe, place.new_run())
+    ended.set()
+    watcher.join()
+    assert len(tried) == 1
+
+
+def test_a_worker_that_died_is_tried_again_whatever_the_others_say() -> None:
+    wrong, lost = ValueError("wrong recipe"), RuntimeError("Connection closed by peer")
+    died = WorkerHealthCheckFailedError(
+        "a worker died", RayActorError()
+    )  # in these forms Train hands them on
+    policy = NoRetryOfPermanent(max_failures=2)
+    errors: list[dict[int, Exception]] = [{0: lost}, {0: died, 1: wrong}, {0: wrong, 1: lost}]
+    decisions = [policy.make_decision(WorkerGroupError("", failures)) for failures in errors]
+    assert [decision.name for decision in decisions] == ["RETRY", "RETRY", "RAISE"]
 
 
 def test_workers_must_divide_the_units_of_a_batch() -> None:
     stage = training(1).stages[0]
-    check_split(stage, 2)
+    assert worker_counts(stage, Launch(workers=2)) == (2,)
+    assert worker_counts(stage, Launch(workers="1:4")) == (1, 2)
     with pytest.raises(ValueError, match=r"launch\.workers: 3 workers cannot share the 2 units"):
-        check_split(stage, 3)
+        worker_counts(stage, Launch(workers=3))
     odd = replace(stage, streams=(replace(stage.streams[0], batch_size=5),))
     with pytest.raises(ValueError, match="batch_size 5 is no multiple of rows_per_unit 2"):
-        check_split(odd, 1)
+        worker_counts(odd, Launch())
+
+
+def test_an_elastic_run_takes_the_largest_allowed_number_for_which_there_is_room() -> None:
+    assert [largest((4, 6, 12), room) for room in (3, 4, 11, 40)] == [0, 4, 6, 12]
+    for words in ("many", "4:", "16:4", 0, "0:2"):
+        with pytest.raises(
+            ValueError, match=r"launch\.workers: .* is neither a number nor a range such as 4:16"
+        ):
+            Launch(workers=words)

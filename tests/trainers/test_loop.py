@@ -31,7 +31,7 @@ def ignore(step: int, values: Mapping[str, float]) -> None:
     """Logs or saves nothing."""
 
 
-def test_one_batch_is_learnt_by_heart(store: str) -> None:
+def test_one_batch_is_learnt_by_heart(store: str, tmp_path: Path) -> None:
     recipe = training(20)
     optimizer = Optimizer(lr_new=3e-3, lr_rest=3e-3, form="torch", max_grad_norm=1.0)
     stage = replace(recipe.stages[0], streams=(NARRATED,), frozen_text_blocks=0, optimizer=optimizer)
@@ -39,7 +39,7 @@ def test_one_batch_is_learnt_by_heart(store: str) -> None:
     batch = next(plain_batches(store, recipe, 0))
     history: dict[int, Mapping[str, float]] = {}
     learner = build_learner(recipe, 0, CPU, None, None)
-    train(learner, scheduled(stage, 0, [repeat(batch)]), history.__setitem__, ignore)
+    train(learner, scheduled(stage, 0, [repeat(batch)]), history.__setitem__, ignore, str(tmp_path))
     assert history[1]["narrated/contrastive"] > 2.0  # 2 ln 4 is chance
     assert history[20]["narrated/contrastive"] < 0.1
 
@@ -62,7 +62,7 @@ def run(store: str, recipe: Training, resume: str | None, folder: Path) -> tuple
         checkpoint.save(folder / str(step), learner.task.model, learner.state(), recipe, {})
 
     readers = [plain_batches(store, recipe, index, learner.step) for index in (0, 1)]
-    train(learner, scheduled(recipe.stages[0], learner.step, readers), ignore, save)
+    train(learner, scheduled(recipe.stages[0], learner.step, readers), ignore, save, str(folder))
     return learner, folder / "3"
 
 
@@ -75,12 +75,12 @@ def test_start_weights_of_another_layout_are_the_weights_before_the_first_step(t
         assert torch.equal(begun.task.model.video.state_dict()[name], value), name
 
 
-def test_frozen_text_blocks_stay_as_they_are_and_have_no_optimiser_state(store: str) -> None:
+def test_frozen_text_blocks_stay_as_they_are_and_have_no_optimiser_state(store: str, tmp_path: Path) -> None:
     recipe = training(2)
     learner = build_learner(recipe, 0, CPU, None, None)
     before = {name: value.clone() for name, value in learner.task.model.state_dict().items()}
     readers = [plain_batches(store, recipe, index) for index in (0, 1)]
-    train(learner, scheduled(recipe.stages[0], 0, readers), ignore, ignore)
+    train(learner, scheduled(recipe.stages[0], 0, readers), ignore, ignore, str(tmp_path))
     model = learner.task.model
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
@@ -103,19 +103,28 @@ def endless() -> list[Iterator[Batch]]:
         *(torch.zeros(1, 1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)),
         torch.ones(1, dtype=torch.bool),
         torch.zeros(1, dtype=torch.int64),
+        torch.zeros(1, 2, 10, dtype=torch.uint8),
     )
     return [repeat(batch), repeat(batch)]
 
 
-def test_losses_are_logged_by_stream_and_name_with_rates_and_throughput(store: str) -> None:
+def test_a_run_says_its_losses_norms_rates_speed_and_memory(store: str, tmp_path: Path) -> None:
     recipe = training(2)
     history: dict[int, Mapping[str, float]] = {}
     learner = build_learner(recipe, 0, CPU, None, None)
     readers = [plain_batches(store, recipe, index) for index in (0, 1)]
-    train(learner, scheduled(recipe.stages[0], 0, readers), history.__setitem__, ignore)
-    assert {"narrated/contrastive", "narrated/sorting", "narrated/grad_norm"} <= set(history[1])
-    assert not any(name.startswith("captioned") for name in history[1])
-    assert history[1]["lr/rest_decay"] == pytest.approx(1e-2)
-    assert history[2]["lr/rest_decay"] == pytest.approx(0.5e-2)  # cosine, half way
-    assert 0 <= history[2]["wait_share"] <= 1
-    assert history[2]["clips_per_s"] > 0
+    train(learner, scheduled(recipe.stages[0], 0, readers), history.__setitem__, ignore, str(tmp_path))
+    first, second = history[1], history[2]
+    assert {"narrated/contrastive", "narrated/sorting", "narrated/grad_norm"} <= set(first)
+    assert not any(name.startswith("captioned") for name in first)
+    assert first["lr/rest_decay"] == pytest.approx(1e-2)
+    assert second["lr/rest_decay"] == pytest.approx(0.5e-2)  # cosine, half way
+    towers = [value for name, value in first.items() if name.startswith("narrated/grad_norm/")]
+    assert len(towers) == 3  # video, text, sorting
+    assert sum(value**2 for value in towers) == pytest.approx(first["narrated/grad_norm"] ** 2, rel=1e-4)
+    assert "captioned/grad_norm/sorting" not in second
+    assert (first["samples_seen"], second["samples_seen"]) == (4, 8)
+    assert first["narrated/temporal_share"] == 0  # the published start says nothing over time
+    assert 0 <= second["wait_share"] <= 1
+    assert min(second[name] for name in ("clips_per_s", "tflops_per_s", "memory_gb")) > 0
+    assert "mfu" not in second  # a CPU's peak is not known

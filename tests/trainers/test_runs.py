@@ -10,7 +10,13 @@ from tests.trainers.tiny import training
 from trainers import checkpoint
 from trainers.loop import build_learner
 from trainers.recipe import Training
-from trainers.runs import check_same_training, latest_committed, remove_uncommitted
+from trainers.runs import (
+    check_same_training,
+    copy_book,
+    latest_committed,
+    mend_book,
+    remove_uncommitted,
+)
 
 
 def write_run(folder: Path, recipe: Training, folders: list[str], committed: list[str]) -> None:
@@ -54,7 +60,18 @@ def test_a_run_is_not_continued_with_other_settings_or_other_shards(tmp_path: Pa
         check_same_training(kept, recipe, 0, {"ledger/narrated": "2"})
 
 
+def test_a_book_whose_writing_was_cut_off_is_mended_from_its_copy(tmp_path: Path) -> None:
+    names = ["checkpoint_00000004"]
+    write_run(tmp_path, training(10), names, names)
+    before = latest_committed(str(tmp_path))
+    copy_book(str(tmp_path))
+    (tmp_path / "checkpoint_manager_snapshot.json").write_text('{"checkpoint_res')
+    mend_book(str(tmp_path))
+    assert latest_committed(str(tmp_path)) == before
+
+
 def test_a_damaged_book_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoint_manager_snapshot.json").write_text('{"checkpoint_res')
-    with pytest.raises(UserError, match=r"checkpoint_manager_snapshot\.json: damaged"):
-        latest_committed(str(tmp_path))
+    for read in (latest_committed, mend_book):  # there is no copy
+        with pytest.raises(UserError, match=r"checkpoint_manager_snapshot\.json: damaged"):
+            read(str(tmp_path))

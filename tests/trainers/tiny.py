@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -36,7 +37,7 @@ NARRATED = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 
 CAPTIONED = replace(NARRATED, name="captioned", text="captions", objectives={"contrastive": 1.0})
 
 
-def training(steps: int, **launch: int) -> Training:
+def training(steps: int, **launch: Any) -> Training:
     """One stage of narrated and captioned batches in turn, with fast rates."""
     optimizer = Optimizer(lr_new=1e-2, lr_rest=1e-2, schedule="cosine")
     stage = Stage("tiny", (NARRATED, CAPTIONED), steps, optimizer, frozen_text_blocks=1)

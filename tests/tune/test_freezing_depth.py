@@ -1,34 +1,24 @@
-from dataclasses import replace
-
 import pytest
 
 from tests.trainers.tiny import training
-from tune.freezing_depth import Trial, means, planned, trial_training, winner, with_depth
-from tune.space import Search
+from tune.freezing_depth import depths_of, with_depth
 
 
-def trial(depth: int, seed: int, score: float) -> Trial:
-    return Trial(depth, seed, {"score": score}, "checkpoint", "run")
+def test_a_range_of_depths_has_both_ends_and_nothing_means_the_quarters() -> None:
+    assert depths_of("0:12:3", 12) == (0, 3, 6, 9, 12)
+    assert depths_of("1:3", 12) == (1, 2, 3)
+    assert depths_of((), 12) == (0, 3, 6, 9, 12)
+    assert depths_of((), 2) == (0, 1, 2)
+    assert depths_of((4, 2, 4), 12) == (4, 2)
 
 
-def test_the_best_mean_over_seeds_wins_and_of_equals_the_deepest() -> None:
-    trials = [trial(0, 0, 50.0), trial(0, 1, 10.0), trial(1, 0, 30.0), trial(1, 1, 30.0), trial(2, 0, 29.0)]
-    assert means(trials, "score") == {0: 30.0, 1: 30.0, 2: 29.0}
-    assert winner(trials, "score") == 1
+@pytest.mark.parametrize(
+    ("depths", "told"), [((0, 3), "3 is not within 0 to 2"), ("0-2", "'0-2' is neither a list nor a range")]
+)
+def test_depths_that_cannot_be_are_refused(depths: tuple[int, ...] | str, told: str) -> None:
+    with pytest.raises(ValueError, match=rf"search\.depths: {told}"):
+        depths_of(depths, 2)
 
 
-def test_every_depth_is_tried_with_every_seed() -> None:
-    assert planned(Search(depths=(0, 2), seeds=(3, 4)), training(1)) == [(0, 3), (0, 4), (2, 3), (2, 4)]
-
-
-def test_a_depth_that_the_text_tower_does_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"search\.depths: 3 is not within 0 to 2"):
-        planned(Search(depths=(0, 3)), training(1))
-
-
-def test_a_trial_differs_from_the_recipe_in_depth_seed_and_steps_only() -> None:
-    recipe = training(9)
-    varied = trial_training(recipe, Search(depths=(2,), steps=4), depth=2, seed=5)
-    assert varied.stages[0] == replace(recipe.stages[0], frozen_text_blocks=2, steps=4)
-    assert replace(varied, stages=recipe.stages, seed=recipe.seed) == recipe
-    assert with_depth(recipe, 0, 2).stages[0].frozen_text_blocks == 2
+def test_a_depth_is_set_in_one_stage() -> None:
+    assert with_depth(training(9), 0, 2).stages[0].frozen_text_blocks == 2

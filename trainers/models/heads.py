@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from trainers.models.blocks import Blocks
 from trainers.models.layers import TransformerBlock
 from trainers.recipe import SortingHead
 
@@ -21,7 +22,7 @@ class SortingTransformer(nn.Module):
         norm = partial(nn.LayerNorm, eps=config.layer_norm_eps)
         hidden = int(width * config.mlp_ratio)
         self.type_embedding = nn.Parameter(torch.zeros(1, 2, width))  # video, text
-        self.blocks = nn.ModuleList(
+        self.blocks = Blocks(
             TransformerBlock(width, config.heads, hidden, config.activation, norm)
             for _ in range(config.depth)
         )
@@ -32,9 +33,7 @@ class SortingTransformer(nn.Module):
         self, video: Float[Tensor, "b m d"], texts: Float[Tensor, "b k d"]
     ) -> Float[Tensor, "b k places"]:
         """Logits: row k says where in time transcript k belongs."""
-        x = self.embed(video, texts)
-        for block in self.blocks[:-1]:
-            x = block(x)
+        x = self.blocks(self.embed(video, texts), count=len(self.blocks) - 1)
         last = self.blocks[-1]
         assert isinstance(last, TransformerBlock)
         rows = torch.arange(video.shape[1], x.shape[1], device=x.device).expand(len(x), -1)

@@ -1,15 +1,34 @@
-"""Clips against texts, over the batches of all ranks (TVTSv2, section 7)."""
+"""Clips against texts, over the batches of all ranks and in blocks (TVTSv2, section 7)."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from trainers.batch import Batch
-from trainers.gathering import gather_rows, num_ranks, own_rank, sum_over_ranks
+from trainers.gathering import gather, num_ranks, own_rank, sum_over_ranks
 from trainers.models.video_text import Encoded, VideoTextModel
+
+BLOCK = 2048
+"""Rows and columns of the similarities that exist at a time: 16 MiB in fp32."""
+
+
+def info_nce(
+    video: Float[Tensor, "b d"], text: Float[Tensor, "b d"], temperature: float, valid: Bool[Tensor, " b"]
+) -> Float[Tensor, ""]:
+    """The contrastive loss of all ranks' pairs: the mean cross entropy of videos among texts plus that of texts among
+    videos (added, not averaged, as published). Pairs that are not valid do not exist.
+
+    The value is the same on all ranks; its gradient is the exact one of this rank's features. No rank holds or computes
+    more than its own rows of the similarities, and these in blocks, so memory grows with N, not N².
+    """
+    lengths = valid.to(video.dtype)
+    loss: Tensor = _InfoNce.apply(_scaled(video, lengths / temperature), _scaled(text, lengths), valid)
+    return loss
 
 
 def unit(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -17,43 +36,86 @@ def unit(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return F.normalize(x, dim=-1, eps=1e-8)
 
 
-def info_nce(
-    video: Float[Tensor, "n d"],
-    text: Float[Tensor, "n d"],
-    temperature: float,
-    valid: Bool[Tensor, " n"],
-    own: Int64[Tensor, " b"],
-) -> Float[Tensor, ""]:
-    """What the pairs numbered `own` add to the contrastive loss of n pairs.
-
-    The loss is the mean cross entropy of videos among texts plus that of texts among videos: added, not
-    averaged, as published. Pairs that are not valid do not exist.
-    """
-    video, text = unit(video), unit(text)
-    losses = _among(video[own], text, own, temperature, valid) + _among(
-        text[own], video, own, temperature, valid
-    )
-    return losses.masked_fill(~valid[own], 0.0).sum() / valid.sum().clamp(min=1)
+def _scaled(x: Float[Tensor, "n d"], lengths: Float[Tensor, " n"]) -> Float[Tensor, "n d"]:
+    """Rows of these lengths, in one pass; the gradient of a row that is to have none is zero."""
+    own_lengths: Tensor = torch.linalg.vector_norm(x, dim=-1).clamp(min=1e-8)
+    return x * (lengths / own_lengths)[:, None]
 
 
-def _among(
-    queries: Float[Tensor, "b d"],
-    candidates: Float[Tensor, "n d"],
-    own: Int64[Tensor, " b"],
-    temperature: float,
-    valid: Bool[Tensor, " n"],
-) -> Float[Tensor, " b"]:
-    logits = queries @ candidates.T / temperature  # (b, n)
-    logits = logits.masked_fill(~valid, torch.finfo(logits.dtype).min)
-    return F.cross_entropy(logits, own, reduction="none")
+class _InfoNce(torch.autograd.Function):
+    """Backward knows the normalisers of all rows and columns, and computes the similarities again."""
+
+    @staticmethod
+    def forward(ctx: Any, video: Tensor, text: Tensor, valid: Tensor) -> Tensor:
+        own = slice(own_rank() * len(text), (own_rank() + 1) * len(text))
+        sims = _Similarities(video, gather(text), _shift(valid, video), _shift(gather(valid), video))
+        row_sums, column_sums = _log_sums(sims)
+        column_sums = gather(column_sums[None]).logsumexp(0)
+        losses = row_sums + column_sums[own] - 2 * (video * text).sum(1)
+        total, count = sum_over_ranks(
+            torch.stack([losses.masked_fill(~valid, 0.0).sum(), valid.sum().to(losses)])
+        )
+        ctx.own, ctx.count = own, count.clamp(min=1)
+        ctx.save_for_backward(*sims, _or_infinite(row_sums), _or_infinite(column_sums))
+        loss: Tensor = total / ctx.count
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        *parts, row_sums, column_sums = ctx.saved_tensors
+        video, texts, *_ = sims = _Similarities(*parts)
+        grad_video, grad_texts = torch.zeros_like(video), torch.zeros_like(texts)
+        for rows, columns, block in sims.blocks():
+            weights = (block - row_sums[rows, None]).exp_()  # probabilities among texts, then among videos
+            weights += block.sub_(column_sums[columns]).exp_()
+            grad_video[rows].addmm_(weights, texts[columns])
+            grad_texts[columns].addmm_(weights.T, video[rows])
+        grad_video.sub_(texts[ctx.own], alpha=2)
+        grad_texts[ctx.own].sub_(video, alpha=2)
+        scale = grad / ctx.count
+        return grad_video.mul_(scale), sum_over_ranks(grad_texts)[ctx.own].mul_(scale), None
+
+
+class _Similarities(NamedTuple):
+    """Of this rank's videos (rows) and all texts (columns), -inf where one of them is not valid."""
+
+    video: Tensor
+    texts: Tensor
+    row_shift: Tensor
+    column_shift: Tensor
+
+    def blocks(self) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Rows, columns and similarities of each block."""
+        for row in range(0, len(self.video), BLOCK):
+            for column in range(0, len(self.texts), BLOCK):
+                rows, columns = slice(row, row + BLOCK), slice(column, column + BLOCK)
+                block = torch.addmm(self.column_shift[columns], self.video[rows], self.texts[columns].T)
+                block += self.row_shift[rows, None]
+                yield rows, columns, block
+
+
+def _log_sums(sims: _Similarities) -> tuple[Float[Tensor, " b"], Float[Tensor, " n"]]:
+    """Log of the sum of the exponentials of every row and of every column."""
+    row_sums, column_sums = (torch.full_like(shift, -torch.inf) for shift in sims[2:])
+    for rows, columns, block in sims.blocks():
+        row_sums[rows] = row_sums[rows].logaddexp(block.logsumexp(1))
+        column_sums[columns] = column_sums[columns].logaddexp(block.logsumexp(0))
+    return row_sums, column_sums
+
+
+def _shift(valid: Bool[Tensor, " n"], like: Tensor) -> Float[Tensor, " n"]:
+    return like.new_zeros(len(valid)).masked_fill(~valid, -torch.inf)
+
+
+def _or_infinite(log_sums: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Of what is not valid, whose sum is empty: infinite, so that probabilities come out as zero, not as nan."""
+    return log_sums.masked_fill(log_sums == -torch.inf, torch.inf)
 
 
 class Contrastive(nn.Module):
-    """InfoNCE over all ranks; each computes only its own rows and columns, so memory grows with N, not N².
-
-    The parts add up to the loss as written. Averaged over ranks by data parallelism, their gradient is 1/W of
-    the written loss's: the published rule. "summed" makes it the written loss's.
-    """
+    """InfoNCE over all ranks. Averaged over ranks by data parallelism, its gradient is 1/W of the written loss's: the
+    published rule. "summed" makes it the written loss's."""
 
     def __init__(self, temperature: float, gather: Literal["published", "summed"]) -> None:
         super().__init__()
@@ -62,19 +124,19 @@ class Contrastive(nn.Module):
 
     def forward(self, model: VideoTextModel, batch: Batch, encoded: Encoded) -> Float[Tensor, ""]:
         """The loss over all ranks; a clip's text is the mean of its texts' raw features."""
-        with torch.autocast(batch.frames.device.type, enabled=False):
-            text = encoded.texts.float().mean(dim=1)
-            return self.over_ranks(encoded.video.pooled.float(), text, batch.valid)
+        video, text = self.features(encoded)
+        return self.over_ranks(video, text, batch.valid)
+
+    def features(self, encoded: Encoded) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
+        """What the loss compares: one feature per clip, and the mean of its texts' raw features, in fp32."""
+        return encoded.video.pooled.float(), encoded.texts.float().mean(dim=1)
 
     def over_ranks(
         self, video: Float[Tensor, "b d"], text: Float[Tensor, "b d"], valid: Bool[Tensor, " b"]
     ) -> Float[Tensor, ""]:
-        """Value: the loss of all ranks' pairs, equal on all. Gradient: that of this rank's part of it."""
-        known = valid[:, None].float()
-        everyone = gather_rows(torch.cat([video, text, known], dim=1))
-        videos, texts, known = everyone.split([video.shape[1], text.shape[1], 1], dim=1)
-        own = own_rank() * len(video) + torch.arange(len(video), device=video.device)
-        part = info_nce(videos, texts, self.temperature, known[:, 0] > 0.5, own)
-        scaled = part * num_ranks() if self.gather == "summed" else part
-        value: Tensor = scaled + (sum_over_ranks(part) - scaled).detach()
+        """Value: the loss of all ranks' pairs, equal on all. Gradient: by the gather rule."""
+        with torch.autocast(video.device.type, enabled=False):
+            loss = info_nce(video, text, self.temperature, valid)
+            scaled = num_ranks() * loss if self.gather == "summed" else loss
+            value: Tensor = scaled + (loss - scaled).detach()
         return value

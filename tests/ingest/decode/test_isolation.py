@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from infra.errors import UserError
 from ingest.decode import isolation
 from ingest.decode.failure import MediaError
 from ingest.decode.isolation import Decoder, Limits
@@ -101,3 +103,14 @@ def test_the_child_ends_with_its_worker(tmp_path: Path) -> None:
 def _pid(decoder: Decoder) -> int:
     assert decoder._process is not None
     return decoder._process.pid
+
+
+def test_a_decoder_that_is_not_installed_is_an_error_of_the_run_and_no_bad_file(
+    decoder: Decoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torchcodec").mkdir()
+    (tmp_path / "torchcodec" / "__init__.py").write_text("raise ImportError('no FFmpeg here')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked = replace(REQUEST, decoder="torchcodec")
+    with pytest.raises(UserError, match=r"torchcodec cannot be loaded \(no FFmpeg here\); install the extra"):
+        decoder.frames(write_video(tmp_path / "v.mp4"), asked)

@@ -1,7 +1,9 @@
 """The same frames at the same times from each decoder, on the kinds of video that the web holds."""
 
+import importlib
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import av
 import imageio_ffmpeg
@@ -75,6 +77,27 @@ def test_each_decoder_gives_the_frames_that_were_asked_for(plain: Path, kind: st
     by_decord = list(decord_reader.read_frames(film, wanted))
     assert numbers_of(by_decord) == expected
     assert all(np.abs(a.astype(int) - b).max() <= 3 for a, b in zip(frames, by_decord, strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_torchcodec_gives_the_same_frames_or_refuses(plain: Path, kind: str) -> None:
+    reader = torchcodec_or_skip()
+    film = converted(plain, kind)
+    wanted = [number for number in WANTED if number < len(film.index.pts)]
+    if kind == "transport-stream":
+        with pytest.raises(MediaError, match="times the frames otherwise"):
+            list(reader.read_frames(film, wanted))
+        return
+    pairs = zip(reader.read_frames(film, wanted), pyav_reader.read_frames(film, wanted), strict=True)
+    assert all(np.array_equal(theirs, ours) for theirs, ours in pairs)
+
+
+def torchcodec_or_skip() -> ModuleType:
+    """The reader, where the extra is installed and finds FFmpeg's libraries."""
+    try:
+        return importlib.import_module("ingest.decode.torchcodec_reader")
+    except (ImportError, OSError, RuntimeError) as error:
+        pytest.skip(f"torchcodec cannot be loaded: {str(error).splitlines()[0]}")
 
 
 @pytest.mark.parametrize("kind", ["b-frames", "b-pyramid", "open-gop", "hevc", "hevc-open-gop"])

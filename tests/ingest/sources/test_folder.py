@@ -10,6 +10,7 @@ from infra import objects
 from infra.errors import StorageError, UserError
 from ingest.records import Reject, stable_uid, to_table
 from ingest.sources.folder import Folder
+from ingest.sources.source import InputShard
 from ingest.work import Task
 from tests.conftest import S3Server
 from tests.ingest.media_files import jpeg
@@ -145,6 +146,42 @@ def test_an_archive_that_moves_keeps_its_shards_and_one_that_changes_does_not(tm
     changed = Folder(str(tmp_path / "two"), "films").shards(64)
     assert [a.hash == b.hash for a, b in zip(one, changed, strict=True)] == [False, True, True]
     assert [a.slot for a in one] == [b.slot for b in changed]
+
+
+def test_files_that_come_later_make_shards_of_their_own_and_leave_the_others_as_they_are(
+    tmp_path: Path,
+) -> None:
+    def names(shards: list[InputShard]) -> list[list[str]]:
+        return [list(json.loads(shard.header)[1]) for shard in shards]
+
+    source = Folder(str(write(tmp_path, {f"{n}.mp4": "" for n in range(0, 10, 2)})))
+    first = source.shards(2)
+    assert names(first) == [["0.mp4", "2.mp4"], ["4.mp4", "6.mp4"], ["8.mp4"]]
+    some = [first[1].slot]
+    assert sorted(names(source.shards_beside(2, some))) == names(first)  # as a run that was stopped left it
+
+    write(tmp_path, {"1.mp4": "", "3.mp4": "", "9.mp4": "", "new/a.mp4": ""})
+    slots = [shard.slot for shard in first]
+    grown = source.shards_beside(2, slots)
+    assert [shard.hash for shard in grown[:3]] == [shard.hash for shard in first]
+    assert names(grown[3:]) == [["1.mp4", "3.mp4"], ["9.mp4"], ["a.mp4"]]
+
+    write(tmp_path, {"0.mp4": "other"})
+    (tmp_path / "8.mp4").unlink()
+    changed = source.shards_beside(2, slots)
+    assert (changed[0].slot, changed[0].hash == first[0].hash) == (
+        first[0].slot,
+        False,
+    )  # which ingest refuses
+    assert names(changed) == [
+        ["0.mp4", "2.mp4"],
+        ["4.mp4", "6.mp4"],
+        ["1.mp4", "3.mp4"],
+        ["9.mp4"],
+        ["a.mp4"],
+    ]
+    with pytest.raises(UserError, match="two runs at a time"):
+        source.shards_beside(2, [*slots, grown[0].slot.replace("2.mp4", "4.mp4")])
 
 
 def test_a_folder_in_a_bucket_reads_as_one_on_disk(tmp_path: Path, s3_server: S3Server) -> None:

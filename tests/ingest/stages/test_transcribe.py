@@ -4,11 +4,15 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ingest.decode.isolation import Limits
+from ingest.decode.sound import SAMPLE_RATE
 from ingest.records import Media, Reject, Utterance, stable_uid
 from ingest.settings import Speech
+from ingest.stages.fetch import content_hash
+from ingest.stages.filters import Fitting
 from ingest.stages.transcribe import Transcribe, speech_engine
 from tests.ingest.media_files import spoken, write_video
 from tests.ingest.speech.windows import demo_checkpoint, sentences
@@ -69,3 +73,18 @@ def test_a_medium_in_another_language_is_set_aside_with_what_was_heard(
     assert "is spoken (probability 0." in found.detail or "(probability 1.00)" in found.detail
     assert found.detail.endswith("wanted: en, fr")
     assert heard is speech_engine(replace(speech, languages=()))  # one model per process and setting
+    assert found.content == content_hash(videos[0]) != ""
+
+
+def test_a_medium_without_words_is_set_aside_with_the_hash_of_its_bytes(folder: Path) -> None:
+    quiet = media(write_video(folder / "quiet.mp4", sound=np.zeros(5 * SAMPLE_RATE, np.float32)))
+    speech = Speech(model=str(demo_checkpoint(folder)), temperatures=(0.0,))
+    (found,) = Transcribe(speech, LIMITS)([quiet])
+    assert isinstance(found, Reject)
+    assert (found.reason, found.content) == ("no_speech", content_hash(quiet))
+
+
+def test_what_does_not_fit_is_not_listened_to(videos: list[Media]) -> None:
+    absent = Speech(model="/absent.pt")  # would end the run if it were loaded
+    found = Transcribe(absent, LIMITS, Fitting(min_duration_s=1_000.0))(videos)
+    assert [item.reason for item in found if isinstance(item, Reject)] == ["too_short"] * 3

@@ -116,3 +116,10 @@ def test_a_missing_part_is_an_error_and_no_invalid_rows(tmp_path: Path) -> None:
     order = Order(row_groups([part]), seed=0)
     with pytest.raises(StorageError, match="not found"):
         read_window(store, "a", next(order.windows(0, 4)))
+
+
+def test_a_row_group_of_large_frames_holds_fewer_clips(tmp_path: Path) -> None:
+    writer = PartWriter(str(tmp_path), "a", "hash", row_group=4)
+    for number in range(5):
+        writer.add(replace(synthetic_clip(number), frames=(bytes(11 << 20),)))
+    assert [part.row_groups for part in writer.finish()] == [(3, 2)]

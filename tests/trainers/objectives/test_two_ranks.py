@@ -1,6 +1,7 @@
-"""Two processes with half of a batch each, against one process with all of it (TVTSv2, section 7)."""
+"""Processes with a part of a batch each, against one process with all of it (TVTSv2, section 7)."""
 
 from dataclasses import fields, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -9,14 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tests.trainers.ranks import in_two_ranks
+from tests.trainers.objectives.dense import dense
+from tests.trainers.ranks import in_ranks, in_two_ranks
 from tests.trainers.small_models import small_batch, small_model, small_pixels
 from trainers.batch import Batch
+from trainers.objectives import contrastive
+from trainers.objectives.contrastive import Contrastive
 from trainers.recipe import Stream
 from trainers.task import Task
 
 STREAM = Stream("narrated", 8, "transcripts", {"contrastive": 1.0, "sorting": 2.0})
 Gather = Literal["published", "summed"]
+GATHERS: tuple[Gather, ...] = ("published", "summed")
 Gradients = dict[str, NDArray[np.float32]]
 
 
@@ -34,25 +39,69 @@ def gradients(task: Task, forward: nn.Module, part: slice, objective: str) -> tu
     return loss.item(), {name: p.grad.numpy().copy() for name, p in named if p.grad is not None}
 
 
-def half(rank: int, gather: Gather, objective: str) -> tuple[float, Gradients]:
-    task = Task(small_model(), 0.05, gather)
-    parallel = nn.parallel.DistributedDataParallel(task, find_unused_parameters=True)
-    return gradients(task, parallel, slice(4 * rank, 4 * rank + 4), objective)
+CASES: list[tuple[str, Gather, float]] = [
+    ("contrastive", "published", 0.5),
+    ("contrastive", "summed", 1.0),
+    ("sorting", "published", 1.0),
+]
 
 
-@pytest.mark.parametrize(
-    ("objective", "gather", "share"),
-    [("contrastive", "published", 0.5), ("contrastive", "summed", 1.0), ("sorting", "published", 1.0)],
-)
+def halves(rank: int) -> list[tuple[float, Gradients]]:
+    """One rank's answers to all cases."""
+    found = []
+    for objective, gather, _ in CASES:
+        task = Task(small_model(), 0.05, gather)
+        parallel = nn.parallel.DistributedDataParallel(task, find_unused_parameters=True)
+        found.append(gradients(task, parallel, slice(4 * rank, 4 * rank + 4), objective))
+    return found
+
+
+@cache
+def both_ranks() -> list[list[tuple[float, Gradients]]]:
+    return in_two_ranks(halves)
+
+
+@pytest.mark.parametrize(("objective", "gather", "share"), CASES)
 def test_two_halves_give_the_gradient_of_the_whole_and_the_published_gather_half_of_it(
     objective: str, gather: Gather, share: float
 ) -> None:
     alone = Task(small_model(), 0.05, gather)
     loss, expected = gradients(alone, alone, slice(None), objective)
-    (first, found), (second, same) = in_two_ranks(half, gather, objective)
+    (first, found), (second, same) = (rank[CASES.index((objective, gather, share))] for rank in both_ranks())
     if objective == "contrastive":
         assert first == pytest.approx(loss, rel=1e-5)  # each reports the loss of all ranks
     assert (first + second) / 2 == pytest.approx(loss, rel=1e-5)
     for name, gradient in expected.items():
-        np.testing.assert_allclose(found[name], share * gradient, rtol=1e-3, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found[name], share * gradient, rtol=1e-3, atol=1e-5, err_msg=name)
         np.testing.assert_array_equal(found[name], same[name])
+
+
+def features() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Twelve pairs, four of them not valid."""
+    video, text = torch.randn(2, 12, 16, generator=torch.Generator().manual_seed(0))
+    return video, text, torch.tensor([1, 1, 0, 1, 1, 1, 0, 0, 1, 0, 1, 1], dtype=torch.bool)
+
+
+def part_of_the_loss(rank: int, ranks: int) -> dict[Gather, list[NDArray[np.float32]]]:
+    contrastive.BLOCK = 5  # neither a rank's rows nor all rows are a multiple of it
+    found: dict[Gather, list[NDArray[np.float32]]] = {}
+    for gather in GATHERS:
+        video, text, valid = (values.chunk(ranks)[rank].clone() for values in features())
+        loss = Contrastive(0.05, gather).over_ranks(video.requires_grad_(), text.requires_grad_(), valid)
+        loss.backward()
+        found[gather] = [loss.detach().numpy(), video.grad.numpy(), text.grad.numpy()]
+    return found
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_together_have_the_loss_and_the_gradients_of_the_dense_form(ranks: int) -> None:
+    video, text, valid = features()
+    whole = dense(video.requires_grad_(), text.requires_grad_(), 0.05, valid)
+    whole.backward()
+    by_rank = in_ranks(ranks, part_of_the_loss, ranks)
+    for gather in GATHERS:
+        losses, *gradients = zip(*(found[gather] for found in by_rank), strict=True)
+        np.testing.assert_allclose(losses, whole.item(), rtol=1e-6)
+        scale = ranks if gather == "summed" else 1
+        for found, expected in zip(gradients, (video.grad, text.grad), strict=True):
+            np.testing.assert_allclose(np.concatenate(found), scale * expected.numpy(), rtol=1e-5, atol=1e-6)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from trainers.models.blocks import Blocks
 from trainers.models.layers import Norm, TransformerBlock
 from trainers.recipe import Activation, TextTower
 
@@ -17,7 +18,7 @@ class TextTransformer(nn.Module):
         hidden = int(width * config.mlp_ratio)
         self.token_embedding = nn.Embedding(config.vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.empty(config.context, width))
-        self.blocks = nn.ModuleList(
+        self.blocks = Blocks(
             TransformerBlock(width, config.heads, hidden, activation, norm, causal=True)
             for _ in range(config.layers)
         )
@@ -26,9 +27,7 @@ class TextTransformer(nn.Module):
 
     def forward(self, tokens: Int[Tensor, "n c"]) -> Float[Tensor, "n d"]:
         """`tokens` may be shorter than the context. The end token is the largest id of its row."""
-        x = self.embed(tokens)
-        for block in self.blocks[:-1]:
-            x = block(x)
+        x = self.blocks(self.embed(tokens), count=len(self.blocks) - 1)
         last = self.blocks[-1]
         assert isinstance(last, TransformerBlock)
         end = last.at(x, tokens.argmax(dim=-1, keepdim=True))[:, 0]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from trainers.models.blocks import Blocks
 from trainers.models.layers import Mlp, Norm, SharedClassAttention
 from trainers.recipe import Activation, Flavour, VideoTower
 
@@ -84,7 +85,7 @@ class VideoTransformer(nn.Module):
         self.positional_embedding = nn.Parameter(torch.empty(self.num_patches + 1, width))
         self.temporal_embedding = nn.Parameter(torch.empty(config.max_frames, width))
         self.ln_pre = norm(width)
-        self.blocks = nn.ModuleList(Block(config, norm, activation) for _ in range(config.layers))
+        self.blocks = Blocks(Block(config, norm, activation) for _ in range(config.layers))
         self.ln_post = norm(width)
         self.projection = nn.Parameter(torch.empty(width, embedding))
 
@@ -95,9 +96,7 @@ class VideoTransformer(nn.Module):
         num_frames = pixels.shape[1]
         if keep is None:
             keep = torch.arange(self.num_patches, device=pixels.device).expand(len(pixels), -1)
-        x: Tensor = self.ln_pre(self._embed(pixels, keep))
-        for block in self.blocks:
-            x = block(x, num_frames)
+        x = self.blocks(self.ln_pre(self._embed(pixels, keep)), num_frames)
         return self._read_out(x, num_frames)
 
     def _embed(

@@ -1,0 +1,57 @@
+"""The order in which input shards are read where nobody knows beforehand how many clips they give: pure functions.
+
+Each epoch takes every input shard once, shuffled from (seed, epoch); epochs follow one another without a gap. The
+n-th shard to be read, from 0, is slot n.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHARDS_TAG, _ROWS_TAG = 3, 4  # streams of random numbers that must not be the same
+
+
+@dataclass(frozen=True)
+class Slots:
+    """An endless order over the input shards of a stream."""
+
+    num_shards: int
+    seed: int
+
+    def epoch(self, slot: int) -> int:
+        """The epoch of a slot."""
+        return slot // self.num_shards
+
+    def shard(self, slot: int) -> int:
+        """The number of the input shard that a slot reads."""
+        epoch, place = divmod(slot, self.num_shards)
+        return int(_shuffled(self.num_shards, self.seed, epoch)[place])
+
+    def rows(self, slot: int, num_rows: int) -> NDArray[np.int64]:
+        """The order of the clips of a slot."""
+        return np.random.default_rng((self.seed, slot, _ROWS_TAG)).permutation(num_rows)
+
+    def start(self, first_row: int, counts: Sequence[int | None]) -> tuple[int, int]:
+        """Where to begin for this row of the endless order: a slot, and the row that it begins with.
+
+        `counts`: clips of each input shard, None where nobody has seen them. It is the slot that holds the row, or
+        the first unseen one before it.
+        """
+        known = [count for count in counts if count is not None]
+        if not any(known):
+            return 0, 0
+        slot = row = 0
+        if len(known) == len(counts):
+            epoch = first_row // sum(known)
+            slot, row = epoch * self.num_shards, epoch * sum(known)
+        while (count := counts[self.shard(slot)]) is not None and row + count <= first_row:
+            slot, row = slot + 1, row + count
+        return slot, row
+
+
+@lru_cache(maxsize=4)
+def _shuffled(num_shards: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch, _SHARDS_TAG)).permutation(num_shards)

@@ -1,0 +1,178 @@
+"""Clips to the batches that a training worker gets, tokens included, against the loaders of others: clips/s.
+
+    python -m tests.benchmarks.bench_delivery [--quick]
+
+1. From shards (24 JPEG a clip, short side 268; 12 drawn, cut to 224): our stream against torch's DataLoader with the
+   same decoder reading the same Parquet files, and against WebDataset reading tars of the same clips.
+2. From mp4 (`store = reference`): our stream against a DataLoader with decord, as the reference trains.
+
+Two loading processes on every side. The clock starts with the first batches delivered, so that starts are not measured.
+Sides take turns.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ray.data import TaskPoolStrategy
+
+from infra import session
+from infra.session import plan_cpus
+from ingest.settings import Frames, Ingest
+from ingest.sources.webvid import WebVid
+from ingest.stores.ledger import Ledger
+from ingest.stores.shards import part_uri, parts_of
+from ingest.stores.webdataset import export_part, tar_uri
+from ingest.streams import clip_stream
+from ingest.work import Maker, Task, task_rows
+from tests.benchmarks.films import Film, generate
+from tests.benchmarks.loaders import Films, ParquetClips, Wanted, torch_loader, web_loader
+from trainers.data import Prepare
+from trainers.reading import rows_per_block, to_batch
+from trainers.recipe import Model, Pixels, Stream
+
+FILMS = (Film(596, 336, 12, 250, 3), Film(480, 270, 20, 250, 3), Film(640, 360, 10, 48, 2))
+STREAM = Stream("captioned", batch_size=16, text="captions", objectives={})
+PIXELS = Pixels()
+WANTED = Wanted(STREAM.batch_size, STREAM.frames, PIXELS)
+WORKERS = 2
+
+Side = Callable[[int], Iterable[Any]]
+"""Gives that many batches."""
+
+
+def archive(folder: Path, count: int, films: Path) -> WebVid:
+    """`count` videos, copies of a few."""
+    paths = [generate(film, films) for film in FILMS]
+    (folder / "videos/p").mkdir(parents=True)
+    rows = ["videoid,contentUrl,duration,page_dir,name"]
+    for number in range(count):
+        shutil.copy(paths[number % len(paths)], folder / f"videos/p/{number}.mp4")
+        rows.append(f"{number},http://x,PT12S,p,a caption of some length for the film of number {number}")
+    (folder / "results_train.csv").write_text("\n".join(rows) + "\n")
+    return WebVid(str(folder))
+
+
+def store_of(source: WebVid, store: str, frames: Frames) -> str:
+    """All videos of an archive as clips."""
+    settings = Ingest(rows_per_shard=16, frames=frames)
+    for shard in source.shards(settings.rows_per_shard):
+        for _ in Maker((source,), settings, store)(task_rows([Task(0, shard).to_json()], [None])):
+            pass
+    return store
+
+
+def ours(store: str, frames: Frames, num_batches: int) -> Iterator[Any]:
+    """Our stream, as `trainers.launch` puts it together and a worker reads it."""
+    plan = plan_cpus(session.start("local").num_cpus, workers=1)
+    prepare = Prepare(STREAM, Model(), PIXELS, seed=0)
+    rows = clip_stream(
+        store,
+        STREAM.name,
+        seed=0,
+        first_row=0,
+        num_rows=num_batches * STREAM.batch_size,
+        unit_rows=rows_per_block(STREAM, PIXELS.crop, [1]),
+        choice=prepare.choice,
+        frames=frames,
+        decoders=WORKERS,
+        decoder_cpus=plan.reader,
+    )
+    prepared = rows.map_batches(
+        prepare,
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=plan.reader,
+        compute=TaskPoolStrategy(size=WORKERS),
+    )
+    (share,) = prepared.streaming_split(1, equal=True)
+    for columns in share.iter_torch_batches(batch_size=STREAM.batch_size, prefetch_batches=1, drop_last=True):
+        yield to_batch(columns)
+
+
+def rate(side: Side, num_batches: int) -> float:
+    """Clips per second after the first batches, among which are those made while nobody asked yet."""
+    started, number, warm_up = 0.0, 0, max(4, num_batches // 8)
+    for number, _ in enumerate(side(num_batches), start=1):
+        if number == warm_up:
+            started = time.perf_counter()
+        if number == num_batches:
+            break
+    return (number - warm_up) * STREAM.batch_size / (time.perf_counter() - started)
+
+
+def measure(sides: dict[str, Side], turns: int, num_batches: int) -> dict[str, list[float]]:
+    """Rates of each side, in turns; each goes first in some."""
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(turns):
+        names = list(sides)
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            found[name].append(rate(sides[name], num_batches))
+            print(f"  turn {turn}  {name:12} {found[name][-1]:7.1f} clips/s", flush=True)
+    return found
+
+
+def report(name: str, found: dict[str, list[float]], target: float) -> None:
+    """Our rate over that of the best other, turn by turn."""
+    others = [rates for side, rates in found.items() if side != "ours"]
+    ratios = [mine / max(theirs) for mine, *theirs in zip(found["ours"], *others, strict=True)]
+    print(f"{name} ratio={median(ratios):.2f} target={target:.2f}")
+
+
+def from_shards(source: WebVid, folder: Path) -> dict[str, Side]:
+    """The three readers of stored JPEG."""
+    frames = Frames()
+    store = store_of(source, str(folder / "jpeg"), frames)
+    parts = parts_of(Ledger(store, STREAM.name).committed().values())
+    for part in parts:
+        export_part(store, STREAM.name, part)
+    files = [Path(part_uri(store, STREAM.name, part.name)) for part in parts]
+    tars = [Path(tar_uri(store, STREAM.name, part)) for part in parts]
+    return {
+        "ours": partial(ours, store, frames),
+        "DataLoader": lambda n: torch_loader(ParquetClips(files, WANTED), WANTED, WORKERS),
+        "WebDataset": lambda n: web_loader(tars, WANTED, WORKERS),
+    }
+
+
+def from_films(source: WebVid, folder: Path, count: int) -> dict[str, Side]:
+    """The two readers of mp4."""
+    frames = replace(Frames(), store="reference")
+    store = store_of(source, str(folder / "reference"), frames)
+    paths = [Path(source.root) / f"videos/p/{number}.mp4" for number in range(count)]
+    captions = [f"a caption of some length for the film of number {number}" for number in range(count)]
+    return {
+        "ours": partial(ours, store, frames),
+        "decord": lambda n: torch_loader(
+            Films(paths, captions, WANTED, n * STREAM.batch_size), WANTED, WORKERS
+        ),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="32 clips, one turn of few batches")
+    parser.add_argument("--clips", type=int, default=96)
+    parser.add_argument("--films", type=Path, default=Path(tempfile.gettempdir()) / "reelscript_films")
+    arguments = parser.parse_args()
+    count, turns, length = (32, 1, 16) if arguments.quick else (arguments.clips, 5, 64)
+    session.start("local")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = archive(folder / "archive", count, arguments.films)
+        stored = measure(from_shards(source, folder), turns, 2 * length)
+        films = measure(from_films(source, folder, count), turns, length)
+    report("delivery_from_shards", stored, 1.0)
+    report("delivery_from_films", films, 1.2)
+
+
+if __name__ == "__main__":
+    main()

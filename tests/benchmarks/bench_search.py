@@ -1,0 +1,153 @@
+"""What a search costs beside the trainings it consists of, and what packing its trials saves.
+
+    python -m tests.benchmarks.bench_search [--quick]
+
+Overhead: a search of one trial against the same training without a search, both scored, in turns; the seconds that the
+trial takes longer. Packing: a search of four trials, as many at a time as fit, against the sum of four searches of one.
+The model is the tests' tiny one on drawn clips, so that a trial is mostly start-up: a real one hides more of it.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from infra.session import Session, most_trials, plan_cpus, start, stop
+from infra.tracking import Run, tracking_for
+from ingest.streams import clip_stream
+from pipeline.embed import Checkpoint, StartWeights
+from pipeline.evaluate import Captions, HeldOut, search_metrics
+from tests.benchmarks.paired import result
+from tests.ingest.clips import synthetic_clip, write_stream
+from tests.trainers.tiny import training
+from trainers.launch import ClipStream, train_stage
+from trainers.recipe import Training
+from tune.search import run_search
+from tune.space import Search
+
+NUM_CLIPS = 24
+NUM_TRIALS = 4
+
+
+@dataclass(frozen=True)
+class Score:
+    """The search's own scores, on drawn clips."""
+
+    store: str
+    training: Training
+
+    def __call__(self, checkpoint: str) -> tuple[dict[str, float], dict[str, float]]:
+        """The metrics of a checkpoint and of the start weights."""
+        captions: Captions = {
+            synthetic_clip(number).media_uid: {"D": [f"clip {number}"]} for number in range(NUM_CLIPS)
+        }
+        trained, start = Checkpoint(checkpoint), StartWeights(self.training)
+        pixels, frames = self.training.pixels, self.training.num_frames
+        return search_metrics(HeldOut(self.store, "val", captions), start, trained, pixels, frames, 24)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with clips, and what is trained on them."""
+
+    folder: Path
+    steps: int
+    session: Session
+    run: Run
+
+    @property
+    def training(self) -> Training:
+        """The tests' tiny recipe."""
+        return training(self.steps, threads=1, checkpoint_every=self.steps)
+
+    @property
+    def score(self) -> Score:
+        """How trials are compared."""
+        return Score(str(self.folder / "store"), self.training)
+
+    def streams(self) -> dict[str, ClipStream]:
+        """Both streams of the recipe."""
+        return {name: partial(clip_stream, self.score.store, name) for name in ("narrated", "captioned")}
+
+    def bare(self) -> None:
+        """One training as `reelscript train` has it, and its scores."""
+        name = f"bare-{time.monotonic_ns()}"
+        trained = train_stage(
+            self.training,
+            0,
+            self.streams(),
+            storage=str(self.folder),
+            run_name=name,
+            start=None,
+            run=self.run.start_child(name),
+            lineage={},
+            resources=plan_cpus(self.session.num_cpus, 1, 2),
+            session=self.session,
+        )
+        self.score(trained.checkpoint)
+
+    def searched(self, seeds: range, concurrent: int = 1) -> None:
+        """A search of one depth and these seeds."""
+        name = f"search-{time.monotonic_ns()}"
+        found = run_search(
+            self.training,
+            Search(depths=(1,), seeds=tuple(seeds), max_concurrent=concurrent),
+            self.streams(),
+            self.score,
+            storage=str(self.folder),
+            run_name=name,
+            start=None,
+            run=self.run.start_child(name),
+            lineage={},
+            session=self.session,
+        )
+        assert len(found.trials) == len(seeds)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def overhead(place: Place, repeats: int) -> None:
+    """Both sides in turns, after one warm-up each."""
+    place.bare()
+    place.searched(range(1))
+    pairs = [(seconds(place.bare), seconds(lambda: place.searched(range(1)))) for _ in range(repeats)]
+    for bare_s, trial_s in pairs:
+        print(f"  bare training {bare_s:6.1f} s   search of one trial {trial_s:6.1f} s")
+    value = median(trial_s - bare_s for bare_s, trial_s in pairs)
+    print(f"search_trial_overhead_s value={value:.1f} target=<=25")
+
+
+def packing(place: Place) -> None:
+    """Four trials in one search against four searches of one."""
+    at_once = most_trials(place.session, 1)
+    alone_s = sum(seconds(lambda: place.searched(range(1))) for _ in range(NUM_TRIALS))
+    packed_s = seconds(lambda: place.searched(range(NUM_TRIALS), concurrent=NUM_TRIALS))
+    print(f"  four alone {alone_s:6.1f} s   packed, {at_once} at a time {packed_s:6.1f} s")
+    result("search_packing", packed_s / alone_s, "<=1.10")
+
+
+def main(arguments: list[str]) -> None:
+    """See the top."""
+    quick = "--quick" in arguments
+    session = start("local")
+    with tempfile.TemporaryDirectory() as folder:
+        for stream in ("narrated", "captioned", "val"):
+            write_stream(str(Path(folder) / "store"), stream, NUM_CLIPS)
+        run = tracking_for(folder).start_run("bench_search")
+        place = Place(Path(folder), 4 if quick else 200, session, run)
+        overhead(place, repeats=1 if quick else 3)
+        packing(place)
+    stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

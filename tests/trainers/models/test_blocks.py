@@ -1,0 +1,98 @@
+"""What blocks keep for the backward pass, and that keeping less changes nothing."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from tests.trainers.small_models import small_batch, small_model, small_pixels
+from trainers.freezing import freeze
+from trainers.models.blocks import compile_blocks, recompute_activations
+from trainers.models.video_text import VideoTextModel
+from trainers.optimizers import build_optimizer
+from trainers.recipe import Optimizer, Stream
+from trainers.task import Task
+
+NARRATED = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 1.0})
+
+
+def test_frozen_blocks_keep_nothing_once_the_embeddings_below_them_are_frozen() -> None:
+    model = small_model()
+    tokens = small_batch().tokens.flatten(0, 1)
+    freeze(model, frozen_text_blocks=1)
+    through = _kept(lambda: model.text.blocks(model.text.embed(tokens), count=1))
+    freeze(model, frozen_text_blocks=1, frozen_text_embeddings=True)
+    assert through > 0
+    assert _kept(lambda: model.text.blocks(model.text.embed(tokens), count=1)) == 0
+
+
+def test_frozen_embeddings_change_neither_the_losses_nor_the_other_gradients() -> None:
+    trained, frozen = small_model(), small_model()
+    freeze(trained, frozen_text_blocks=1)
+    freeze(frozen, frozen_text_blocks=1, frozen_text_embeddings=True)
+    expected, found = _gradients(trained), _gradients(frozen)
+    assert expected.keys() - found.keys() == {"text.token_embedding.weight", "text.positional_embedding"}
+    assert_close(found, {name: expected[name] for name in found}, rtol=0, atol=0)
+
+
+def test_what_is_frozen_has_no_optimiser_state() -> None:
+    model = small_model()
+    freeze(model, frozen_text_blocks=1, frozen_text_embeddings=True)
+    optimizer = build_optimizer(model.named_parameters(), Optimizer())
+    _gradients(model)
+    optimizer.step()
+    assert set(optimizer.state) == {p for p in model.parameters() if p.requires_grad}
+
+
+def test_running_blocks_again_keeps_less_and_gives_the_same_gradients_bit_for_bit() -> None:
+    kept_whole, again = small_model(), small_model()
+    recompute_activations(again)
+    assert _kept(lambda: _losses(again)) < _kept(lambda: _losses(kept_whole)) / 2
+    assert_close(_gradients(again), _gradients(kept_whole), rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_losses() -> None:
+    """In a process of its own: torch.compile cannot see through the shape checks that are on here."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        plain, compiled = process.submit(_plain_and_compiled).result()
+    (losses, gradients), (compiled_losses, compiled_gradients) = plain, compiled
+    assert_close(compiled_losses, losses, rtol=1e-5, atol=1e-5)
+    assert_close(compiled_gradients, gradients, rtol=1e-4, atol=1e-5)
+
+
+def _plain_and_compiled() -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    plain, compiled = small_model(), small_model()
+    compile_blocks(compiled)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    return [
+        ({name: loss.detach() for name, loss in _losses(model).items()}, _gradients(model))
+        for model in (plain, compiled)
+    ]
+
+
+def _losses(model: VideoTextModel) -> dict[str, Tensor]:
+    losses: dict[str, Tensor] = Task(model, 0.05, "published")(NARRATED, small_batch(), small_pixels())
+    return losses
+
+
+def _gradients(model: VideoTextModel) -> dict[str, Tensor]:
+    torch.stack(list(_losses(model).values())).sum().backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _kept(work: Callable[[], object]) -> int:
+    """Elements of the tensors that a forward pass keeps for the backward one."""
+    sizes: list[int] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        held = work()  # noqa: F841  # the graph lives as long as this
+    return sum(sizes)
