@@ -103,7 +103,7 @@ def search_table(found: Mapping[str, Any], search: Search) -> Table:
         words += [f"{stopped} stopped"] if stopped else []
         values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in setting.values.values()]
         scores = [spread([trial.metrics[name] for trial in trials]) for name in names]
-        table.add_row("\n".join([str(setting.depth), *words]), *values, str(len(trials)), *scores)
+        table.add_row(" · ".join([*words, str(setting.depth)]), *values, str(len(trials)), *scores)
     blank = [""] * len(search.space)
     starts = [spread([result.start[name]]) if name in result.start else "–" for name in names]
     table.add_row("start", *blank, "", *starts)

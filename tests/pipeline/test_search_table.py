@@ -15,9 +15,8 @@ def test_the_table_of_a_search_names_the_winner_the_start_what_failed_and_where_
     table = search_table(dataclasses.asdict(result()), Search(metric="D", against="B"))
     Console(file=text, width=120).print(table)
     rows = [row.split() for row in text.getvalue().splitlines()]
-    assert ["2", "1", "50.0", "20.0"] in rows
-    assert rows[rows.index(["2", "1", "50.0", "20.0"]) + 1] == ["winner"]
-    assert ["1", "stopped"] in rows
+    assert ["winner", "·", "2", "1", "50.0", "20.0"] in rows
+    assert any(row[:2] == ["1", "stopped"] for row in rows)
     assert ["start", "45.0", "–"] in rows
     assert ["1", "seed", "1", "–", "–"] in rows
     said = " ".join(text.getvalue().split())
