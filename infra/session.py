@@ -25,6 +25,10 @@ _QUIET_ENV = {
 _SMALL_MEMORY = 16 * 2**30
 _SMALL_STORE = 768 * 2**20
 _CONNECT_TIMEOUT_S = 5.0
+_TRIAL_DRIVER = 0.1  # CPUs that the process of one trial declares; its workers declare that much less
+
+MAX_BLOCKS = 2_000
+"""Blocks of plan of a dataset: more cost Ray more than they give."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class CpuPlan:
     gpu: float = 1.0
     """GPU, or share of one, of one training worker where it trains on GPUs."""
 
+    def readers_of(self, num_streams: int) -> int:
+        """Of the readers, those that each of so many streams may have."""
+        return max(1, self.readers // num_streams)
+
 
 def start(address: str | None = None) -> Session:
     """Join the Ray at `address` (else at RAY_ADDRESS), or start one on this machine.
@@ -83,7 +91,7 @@ def plan_cpus(
     `streams`: datasets read at the same time; `search`: each trial has a driver that declares a share;
     `cores`: physical cores of a machine (default: this one's), which the workers' threads share.
     """
-    driver = 0.1 if search else 0.0
+    driver = _TRIAL_DRIVER if search else 0.0
     worker = 1.0 - driver
     free = total - driver - workers * worker
     if free < 1:
@@ -107,7 +115,7 @@ def most_workers(total: float, plan: CpuPlan) -> int:
 def most_trials(session: Session, workers: int, gpu: float = 1.0) -> int:
     """Trials of a search, each with this many training workers, that fit beside one another with a CPU each for their
     readers; 1 where not even one does, which `plan_cpus` then says."""
-    fit = math.floor(session.num_cpus / (0.1 + 0.9 * workers + 1) + 1e-9)
+    fit = math.floor(session.num_cpus / (_TRIAL_DRIVER + (1.0 - _TRIAL_DRIVER) * workers + 1) + 1e-9)
     if session.num_gpus:
         fit = min(fit, math.floor(session.num_gpus / (workers * gpu) + 1e-9))
     return max(1, fit)

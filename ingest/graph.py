@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from infra import objects
 from infra.errors import StorageError, UserError, told
-from infra.session import plan_cpus
+from infra.session import MAX_BLOCKS, plan_cpus
 from ingest.pools import alive, plan_pools
 from ingest.settings import Ingest, Pool, Pools
 from ingest.sources.source import InputShard, Source, shards_of
@@ -33,7 +33,6 @@ from ingest.stores.ledger import Ledger, Line
 from ingest.tally import StageStands, Step, Tally
 from ingest.work import Listener, Maker, Outcome, Task, Told, task_rows
 
-_MAX_BLOCKS = 2_000  # more blocks of plan cost Ray more than they give
 _ASK_EVERY_S = 10.0
 _TELL_EVERY_S = 1.0
 
@@ -258,7 +257,7 @@ def _show(tally: Any, watch: Watch, over: threading.Event) -> None:
 def _tasks(tasks: Sequence[Task]) -> Dataset:
     """Tasks as a dataset, one block each up to the limit."""
     texts = [task.to_json() for task in tasks]
-    size = -(-len(texts) // _MAX_BLOCKS)
+    size = -(-len(texts) // MAX_BLOCKS)
     cuts = [texts[start : start + size] for start in range(0, len(texts), size)]
     return ray.data.from_arrow([task_rows(cut, [None] * len(cut)) for cut in cuts])
 

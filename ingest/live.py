@@ -22,7 +22,7 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from infra import objects
 from infra.errors import UserError
-from infra.session import CpuPlan
+from infra.session import MAX_BLOCKS, CpuPlan
 from ingest.pools import alive, plan_pools
 from ingest.records import stable_uid
 from ingest.settings import Ingest, Pool
@@ -32,8 +32,6 @@ from ingest.stores.ledger import Ledger
 from ingest.stores.slots import Slots
 from ingest.stores.windows import STREAM_SCHEMA
 from ingest.work import Feeder, Listener, Maker, Task, task_rows
-
-_MAX_BLOCKS = 2_000  # more blocks of plan cost Ray more than they give
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class LiveStream:
         """
         if num_rows % unit_rows:
             raise ValueError(f"num_rows: {num_rows} rows are not whole units of {unit_rows}")
-        size = unit_rows * -(-num_rows // (unit_rows * _MAX_BLOCKS))
+        size = unit_rows * -(-num_rows // (unit_rows * MAX_BLOCKS))
         stop = first_row + num_rows
         cuts = [{"first_row": row, "num_rows": min(size, stop - row)} for row in range(first_row, stop, size)]
         tasks = self._tasks()
@@ -123,7 +121,7 @@ class LiveStream:
 
 def check_room(streams: Sequence[LiveStream], plan: CpuPlan, workers: int, worker_gpus: float) -> None:
     """UserError where training workers and the actors of all these streams would wait for each other for ever."""
-    nodes, share = alive(ray.nodes()), max(1, plan.readers // len(streams))
+    nodes, share = alive(ray.nodes()), plan.readers_of(len(streams))
     pools = [pool for stream in streams for pool in stream.pools(share, plan.reader)]
     cpus, gpus = (
         sum(getattr(pool, name) * pool.max_actors for pool in pools) for name in ("num_cpus", "num_gpus")

@@ -10,6 +10,7 @@ import ray.data
 from ray.data import Dataset, TaskPoolStrategy
 
 from infra.errors import UserError, told
+from infra.session import MAX_BLOCKS
 from ingest.settings import Frames
 from ingest.stages.references import ReferencedFrames
 from ingest.stores.choice import Choice, chosen_frames
@@ -20,7 +21,6 @@ from ingest.stores.webdataset import export_part
 from ingest.stores.windows import read_window
 
 _DECODED_AT_ONCE = 16  # clips; a block of more would be large
-_MAX_BLOCKS = 2_000  # more blocks of plan cost Ray more than they give
 
 
 def clip_stream(
@@ -47,19 +47,18 @@ def clip_stream(
     if num_rows % unit_rows:
         raise ValueError(f"num_rows: {num_rows} rows are not whole units of {unit_rows}")
     order = Order(row_groups(_parts(store, stream)), seed)
-    cuts = order.cuts(first_row, num_rows, _MAX_BLOCKS)
+    cuts = order.cuts(first_row, num_rows, MAX_BLOCKS)
     rows = [{"first_row": first, "num_rows": count} for first, count in cuts]
-    decoded = frames is not None and frames.store == "reference"
-    reader = _WindowReader(store, stream, order, choice, decoded)
+    decode = _decoding(frames, choice)
+    reader = _WindowReader(store, stream, order, choice, decode is not None)
     dataset = (
         ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
         .map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
         .repartition(target_num_rows_per_block=unit_rows, strict=True)
     )
-    if decoded:
-        assert frames is not None
+    if decode:
         dataset = dataset.map_batches(
-            ReferencedFrames(frames, choice),
+            decode,
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=decoder_cpus,
@@ -95,7 +94,7 @@ def stored_clips(
     Raises UserError for a stream without clips.
     """
     uris = [{"uri": part_uri(store, stream, part.name)} for part in _parts(store, stream)]
-    plan = ray.data.from_items(uris, override_num_blocks=min(len(uris), _MAX_BLOCKS))
+    plan = ray.data.from_items(uris, override_num_blocks=min(len(uris), MAX_BLOCKS))
     reader = _PartReader(stream, choice, frames)
     dataset = plan.map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
     dataset.context.execution_options.preserve_order = True
@@ -111,18 +110,21 @@ class _PartReader:
     frames: Frames | None
 
     def __call__(self, uris: pa.Table) -> Iterator[pa.Table]:
-        decode = self.frames is not None and self.frames.store == "reference"
+        decode = _decoding(self.frames, self.choice)
         for uri in uris["uri"].to_pylist():
             rows = read_part(uri)
             rows = chosen_frames(rows, 0, self.choice) if self.choice else rows
-            _check(rows, self.stream, decode)
-            if not decode:
+            _check(rows, self.stream, decode is not None)
+            if decode is None:
                 yield rows
                 continue
-            assert self.frames is not None
-            with_frames = ReferencedFrames(self.frames, self.choice)
             for start in range(0, rows.num_rows, _DECODED_AT_ONCE):
-                yield with_frames(rows.slice(start, _DECODED_AT_ONCE))
+                yield decode(rows.slice(start, _DECODED_AT_ONCE))
+
+
+def _decoding(frames: Frames | None, choice: Choice | None) -> ReferencedFrames | None:
+    """What decodes the frames of a store of references; None for other stores."""
+    return ReferencedFrames(frames, choice) if frames and frames.store == "reference" else None
 
 
 def _check(rows: pa.Table, stream: str, decoded: bool) -> None:
@@ -153,7 +155,7 @@ def _parts(store: str, stream: str) -> list[Part]:
 def export_webdataset(store: str, stream: str, parts: Sequence[Part]) -> Iterator[bool]:
     """Write these parts of a stream as tars; gives, part by part, whether there was something to write."""
     rows = [{"part": json.dumps(asdict(part))} for part in parts]
-    plan = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MAX_BLOCKS))
+    plan = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
     written = plan.map_batches(
         _TarWriter(store, stream), batch_size=None, batch_format="pyarrow", num_cpus=0.5
     )

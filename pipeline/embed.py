@@ -18,10 +18,9 @@ from infra.errors import UserError
 from trainers.batch import trim_padding
 from trainers.checkpoint import load_model
 from trainers.data import Prepare
-from trainers.models.starts import start_temporal_attention
+from trainers.loop import first_weights
 from trainers.models.tokenizers import ClipTokenizer
 from trainers.models.video_text import VideoTextModel
-from trainers.models.weights.files import load_start, read_weights
 from trainers.objectives.contrastive import unit
 from trainers.pixels import to_input
 from trainers.recipe import Model, Pixels, Stream, Training
@@ -64,13 +63,7 @@ class StartWeights:
 
     def __call__(self) -> VideoTextModel:
         """The model with these weights."""
-        training = self.training
-        model = VideoTextModel.fresh(training.model, training.seed)
-        if training.init:
-            layout = load_start(model, read_weights(training.init), training.init)
-            if layout in ("clip", "openclip"):
-                start_temporal_attention(model.video, training.model.video.temporal_start)
-        return model
+        return first_weights(self.training)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,5 @@ def check_live(streams: Iterable[ClipStream], launch: Launch, plan: CpuPlan, ses
             f"launch.workers {launch.workers}: with --stream the number of workers is fixed, since actors that make "
             "clips stay as many as they are; give one number"
         )
-    use_gpu = session.num_gpus > 0 if launch.use_gpu is None else launch.use_gpu
     live = [stream for stream in streams if isinstance(stream, LiveStream)]
-    check_room(live, plan, launch.fewest_workers, float(use_gpu))
+    check_room(live, plan, launch.fewest_workers, float(launch.on_gpu(session.num_gpus)))

@@ -168,7 +168,7 @@ class _Remaining:
             return ray.data.range(0)
         prepare = Prepare(stream, job.training.model, job.training.pixels, job.training.seed)
         # Each of these tasks has a process: as many as Ray would start by their shares is too many.
-        tasks = max(1, resources.readers // len(stage.streams))
+        tasks = resources.readers_of(len(stage.streams))
         rows = self.rows(
             seed=job.training.seed,
             first_row=steps_of(stage, self.index, 0, step) * stream.batch_size,
@@ -199,7 +199,7 @@ def _trainer(job: Job, streams: Mapping[str, ClipStream], resources: CpuPlan, se
     launch, fewest, most = job.training.launch, job.counts[0], job.counts[-1]
     filesystem, folder = arrow_filesystem(job.folder)
     in_order = ExecutionOptions(preserve_order=True)
-    use_gpu = session.num_gpus > 0 if launch.use_gpu is None else launch.use_gpu
+    use_gpu = launch.on_gpu(session.num_gpus)
     scaling = ScalingConfig(
         num_workers=fewest if fewest == most else (fewest, most),
         use_gpu=use_gpu,

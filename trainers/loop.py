@@ -114,13 +114,11 @@ def build_learner(
     """
     stage = training.stages[stage_index]
     torch.manual_seed(training.seed)
-    model = VideoTextModel.fresh(training.model, training.seed)
     if checkpoint := resume or start:
+        model = VideoTextModel.fresh(training.model, training.seed)
         load_weights(model, checkpoint)
-    elif training.init:
-        layout = load_start(model, read_weights(training.init), training.init)
-        if layout in ("clip", "openclip"):  # they cover no temporal module, and one may copy what they cover
-            start_temporal_attention(model.video, training.model.video.temporal_start)
+    else:
+        model = first_weights(training)
     freeze(model, stage.freeze, stage.frozen_text_blocks, stage.frozen_text_embeddings)
     if training.launch.checkpoint_activations:
         recompute_activations(model)
@@ -133,6 +131,16 @@ def build_learner(
     if resume:
         _restore(learner, load_state(resume))
     return learner
+
+
+def first_weights(training: Training) -> VideoTextModel:
+    """The model that the first stage starts from: `training.init`, or fresh weights."""
+    model = VideoTextModel.fresh(training.model, training.seed)
+    if training.init:
+        layout = load_start(model, read_weights(training.init), training.init)
+        if layout in ("clip", "openclip"):  # they cover no temporal module, and one may copy what they cover
+            start_temporal_attention(model.video, training.model.video.temporal_start)
+    return model
 
 
 def named_parameters(task: Task) -> Iterator[tuple[str, nn.Parameter]]:

@@ -235,6 +235,10 @@ class Launch:
         if not 1 <= self.fewest_workers <= self.most_workers:
             raise ValueError(f"launch.workers: {self.workers!r} is neither a number nor a range such as 4:16")
 
+    def on_gpu(self, num_gpus: float) -> bool:
+        """Whether a cluster with so many GPUs trains on them."""
+        return num_gpus > 0 if self.use_gpu is None else self.use_gpu
+
     @property
     def fewest_workers(self) -> int:
         """The lower end of `workers`."""
