@@ -59,6 +59,8 @@ class CpuPlan:
     """Threads of one training worker's tensor operations."""
     gpu: float = 1.0
     """GPU, or share of one, of one training worker where it trains on GPUs."""
+    validation: float = 0.0
+    """What scores checkpoints while training goes on."""
 
     def readers_of(self, num_streams: int) -> int:
         """Of the readers, those that each of so many streams may have."""
@@ -84,19 +86,27 @@ def stop() -> None:
 
 
 def plan_cpus(
-    total: float, workers: int = 0, streams: int = 1, *, search: bool = False, cores: int | None = None
+    total: float,
+    workers: int = 0,
+    streams: int = 1,
+    *,
+    search: bool = False,
+    validation: float = 0.0,
+    cores: int | None = None,
 ) -> CpuPlan:
     """Divide `total` logical CPUs; UserError where nothing would be left to read data and all would hang.
 
     `streams`: datasets read at the same time; `search`: each trial has a driver that declares a share;
+    `validation`: CPUs of what scores checkpoints meanwhile;
     `cores`: physical cores of a machine (default: this one's), which the workers' threads share.
     """
     driver = _TRIAL_DRIVER if search else 0.0
     worker = 1.0 - driver
-    free = total - driver - workers * worker
+    free = total - driver - validation - workers * worker
     if free < 1:
+        beside = f" and {validation:g} for validation" if validation else ""
         raise UserError(
-            f"{workers} training workers leave no CPU to read data: they need {workers + 1} CPUs or more "
+            f"{workers} training workers leave no CPU to read data: they need {workers + 1} CPUs or more{beside} "
             f"and there are {total:g}; lower launch.workers"
         )
     # Ray Data gives each stream its part of what is free, and a task whose share exceeds that part's remainder
@@ -104,12 +114,12 @@ def plan_cpus(
     scarce = free - 1 < 2 * streams
     readers = max(1, math.floor(free - 1))
     threads = max(1, (cores or machine_cores()) // max(1, workers))
-    return CpuPlan(driver, worker, 0.25 if scarce else 1.0, readers, threads)
+    return CpuPlan(driver, worker, 0.25 if scarce else 1.0, readers, threads, validation=validation)
 
 
 def most_workers(total: float, plan: CpuPlan) -> int:
     """Training workers that `total` logical CPUs can hold beside the one that is left to the readers."""
-    return max(0, math.floor((total - plan.driver - 1) / plan.worker))
+    return max(0, math.floor((total - plan.driver - plan.validation - 1) / plan.worker))
 
 
 def most_trials(session: Session, workers: int, gpu: float = 1.0) -> int:

@@ -127,7 +127,8 @@ def check_room(streams: Sequence[LiveStream], plan: CpuPlan, workers: int, worke
         sum(getattr(pool, name) * pool.max_actors for pool in pools) for name in ("num_cpus", "num_gpus")
     )
     units = len(streams)  # cutting a stream into units takes a whole CPU
-    _check("CPUs", sum(node.num_cpus for node in nodes), workers, plan.worker, cpus, units)
+    total = sum(node.num_cpus for node in nodes) - plan.validation
+    _check("CPUs", total, workers, plan.worker, cpus, units)
     _check("GPUs", sum(node.num_gpus for node in nodes), workers, worker_gpus, gpus, 0)
 
 

@@ -46,7 +46,7 @@ def clip_stream(
     """
     if num_rows % unit_rows:
         raise ValueError(f"num_rows: {num_rows} rows are not whole units of {unit_rows}")
-    order = Order(row_groups(_parts(store, stream)), seed)
+    order = Order(row_groups(stored_parts(store, stream)), seed)
     cuts = order.cuts(first_row, num_rows, MAX_BLOCKS)
     rows = [{"first_row": first, "num_rows": count} for first, count in cuts]
     decode = _decoding(frames, choice)
@@ -93,12 +93,21 @@ def stored_clips(
 
     Raises UserError for a stream without clips.
     """
-    uris = [{"uri": part_uri(store, stream, part.name)} for part in _parts(store, stream)]
+    uris = [{"uri": part_uri(store, stream, part.name)} for part in stored_parts(store, stream)]
     plan = ray.data.from_items(uris, override_num_blocks=min(len(uris), MAX_BLOCKS))
     reader = _PartReader(stream, choice, frames)
     dataset = plan.map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
     dataset.context.execution_options.preserve_order = True
     return dataset
+
+
+def read_stored(
+    store: str, stream: str, *, choice: Choice | None = None, frames: Frames | None = None
+) -> Iterator[pa.Table]:
+    """The same clips read in this process, a table after the other."""
+    reader = _PartReader(stream, choice, frames)
+    for part in stored_parts(store, stream):
+        yield from reader(pa.table({"uri": [part_uri(store, stream, part.name)]}))
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,8 @@ def _some(lists: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.greater(pc.list_value_length(lists), 0)
 
 
-def _parts(store: str, stream: str) -> list[Part]:
+def stored_parts(store: str, stream: str) -> list[Part]:
+    """The committed parts of a stream. UserError where there is none."""
     parts = parts_of(Ledger(store, stream).committed().values())
     if not parts:
         raise UserError(

@@ -1,6 +1,6 @@
 """Clips and their texts to features, as a Ray Data job: stored clips -> an actor with models -> numpy."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -113,7 +113,7 @@ def embed(
     ]
     encoded = (named[0].union(*named[1:]) if len(named) > 1 else named[0]).map_batches(
         Encoder,
-        fn_constructor_kwargs={**worker, "batch_size": batch_size, "classes": classes},
+        fn_constructor_kwargs={**worker, "batch_size": batch_size, "classes": classes, "on_gpu": on_gpu},
         batch_size=8 * batch_size if on_gpu else None,  # whole blocks; with GPUs Ray Data wants a number
         batch_format="pyarrow",
         num_cpus=plan.reader,
@@ -123,6 +123,13 @@ def embed(
     encoded.context.execution_options.preserve_order = True
     blocks = list(encoded.iter_batches(batch_size=None, batch_format="numpy"))
     return {model: {name: gather(blocks, model, name) for name in streams} for model in models}
+
+
+def embed_here(encoder: "Encoder", stream: str, clips: Iterable[pa.Table]) -> Embeddings:
+    """The clips of a stream through the one model of an encoder of this process. UserError as for `embed`."""
+    (model,) = encoder.models
+    named = map(_Named(stream), clips)
+    return gather([found for block in named for found in encoder(block)], model, stream)
 
 
 @dataclass(frozen=True)
@@ -153,9 +160,12 @@ class Encoder:
         num_frames: int,
         batch_size: int,
         classes: Texts | None = None,
+        *,
+        on_gpu: bool = False,
+        threads: int = 0,
     ) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        torch.set_num_threads(session.machine_cores())
+        self.device = torch.device("cuda" if on_gpu else "cpu")
+        torch.set_num_threads(threads or session.machine_cores())
         self.models = {name: load().to(self.device).eval() for name, load in models.items()}
         self.texts, self.pixels, self.batch_size = texts, frame_pixels, batch_size
         config = next(iter(self.models.values())).config

@@ -13,8 +13,8 @@ from infra.errors import UserError
 from infra.objects import read_bytes
 from ingest.records import stable_uid
 from ingest.settings import Frames
-from ingest.streams import stored_clips
-from pipeline.embed import Embeddings, Floats, Load, embed
+from ingest.streams import read_stored, stored_clips
+from pipeline.embed import Embeddings, Encoder, Floats, Load, embed, embed_here
 from pipeline.scores import Example, Hit, Scores
 from trainers.evaluation.classification import classification_metrics
 from trainers.evaluation.retrieval import retrieval_metrics, t2v_ranks
@@ -62,6 +62,24 @@ def evaluate_each(
         name: score(found[held_out.stream], held_out.captions, found.get(held_out.twins or ""))
         for name, found in embedded.items()
     }
+
+
+def evaluate_here(
+    held_out: HeldOut,
+    load: Load,
+    pixels: Pixels,
+    num_frames: int,
+    batch_size: int,
+    threads: int,
+    on_gpu: bool,
+) -> Scores:
+    """Embed and score one set of weights in this process, without Ray Data, which would take CPUs from a training."""
+    choice = FrameChoice(num_frames, seed=0, training=False)
+    clips = read_stored(held_out.store, held_out.stream, choice=choice, frames=held_out.frames)
+    encoder = Encoder(
+        {"given": load}, held_out.captions, pixels, num_frames, batch_size, threads=threads, on_gpu=on_gpu
+    )
+    return score(embed_here(encoder, held_out.stream, clips), held_out.captions)
 
 
 def embed_each(

@@ -13,12 +13,13 @@ from ingest.stores.ledger import Ledger
 from ingest.stores.quarantine import read_rejects
 from ingest.stores.shards import read_clips
 from pipeline.recipe import Recipe
-from pipeline.report_data import Curve, Freezing, ReportData, Step, StreamIn, Weights
+from pipeline.report_data import Curve, Freezing, Line, ReportData, Step, StreamIn, Weights
 from pipeline.report_views import pick_samples
 from pipeline.run import Finished
 from pipeline.scores import Scores
 from pipeline.workspace import commit, machine, resolved
 from trainers.frame_choice import FrameChoice
+from trainers.validation import PREFIX
 from tune.curve import disagreement, shown_metrics
 from tune.trials import SearchResult, best_by_depth
 
@@ -45,6 +46,7 @@ def report_data(finished: Sequence[Finished], tracking: Tracking, command: str) 
         rejects=tuple(rejects(recipe)),
         samples=tuple(clips),
         curves=tuple(curves(finished[0], tracking)),
+        lines=tuple(lines(finished[0], tracking)),
         freezing=freezing(finished),
         weights=trained,
         gallery=gallery(recipe, trained),
@@ -121,6 +123,36 @@ def curves(run: Finished, tracking: Tracking) -> list[Curve]:
                 level = chance_of(run.recipe, loss, stream.batch_size)
                 found.append(Curve(stage.name, loss, stream.name, points, level))
     return found
+
+
+def lines(run: Finished, tracking: Tracking) -> list[Line]:
+    """What else was seen of every stage while it trained: scores of its checkpoints, attention over time."""
+    found, stream = [], run.recipe.validation.stream
+    for stage, done in zip(run.recipe.training.stages, run.stages, strict=True):
+        tracked = Run(tracking.uri, done.result["run_id"])
+        last = tracked.metrics()
+        levels = {
+            "t2v_R1": 100 / last.get(PREFIX + "clips", math.inf),
+            "position": 100 / num_transcripts(run),
+        }
+        pictures = {
+            "t2v_R1": f"text to video R@1 on {stream}",
+            "position": f"transcripts placed right on {stream}",
+        }
+        for name in sorted(last):
+            label, _, score = name.removeprefix(PREFIX).rpartition("/")
+            if name.startswith(PREFIX) and score in pictures:
+                points = tuple((float(step), value) for step, value in tracked.history(name))
+                found.append(Line(stage.name, pictures[score], label, points, levels[score]))
+            elif score == "temporal_share":
+                points = tuple((float(step), 100 * value) for step, value in tracked.history(name))
+                found.append(Line(stage.name, "attention over time", label, points))
+    return found
+
+
+def num_transcripts(run: Finished) -> int:
+    """K, the transcripts of a clip that are sorted."""
+    return run.recipe.training.model.sorting.transcripts
 
 
 def chance_of(recipe: Recipe, loss: str, batch_size: int) -> float | None:

@@ -10,10 +10,12 @@ from rich.table import Table
 from ingest.graph import StreamSummary, Summary
 from ingest.tally import StageStands
 from pipeline.progress import show_rate
+from pipeline.recipe import Validating
 from pipeline.report_data import Weights
 from pipeline.scores import Metric, chance, groups, show
 from pipeline.steps import Done
 from pipeline.timecode import show_duration
+from trainers.validation import FAILED, PREFIX, Best
 from tune.curve import disagreement, shown_metrics
 from tune.space import Search
 from tune.trials import SearchResult, by_setting
@@ -85,7 +87,16 @@ def losses(values: Mapping[str, float]) -> str:
         words.append(f"{values['mfu']:.0%} MFU")
     if skipped := values.get("skipped_steps"):
         words.append(f"{skipped:.0f} skipped")
+    if values.get(FAILED):
+        words.append("scoring of a checkpoint failed")
     return "  ".join(words)
+
+
+def best_line(stage: Mapping[str, Any], validation: Validating) -> str:
+    """Which checkpoint a stage hands on, and by which score."""
+    best = Best.named(validation.best)
+    value = stage["metrics"][PREFIX + best.score]
+    return f"  best checkpoint of those kept: step {stage['step']}, {best.score} {value:.4g} on {validation.stream}"
 
 
 def search_table(found: Mapping[str, Any], search: Search) -> Table:

@@ -62,6 +62,30 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Validating:
+    """Scores of checkpoints, taken while the training goes on; the weights do not depend on them."""
+
+    stream: str = ""
+    """Stream of held-out clips, with texts in evaluation.captions, that results are never reported on; empty: none."""
+    best: str = ""
+    """What makes a checkpoint the best, e.g. max:B/t2v_R1 or min:B/t2v_MedR. The best are then kept beside the last,
+    and the stage hands on the best; empty: it hands on the last."""
+    stages: tuple[int, ...] = (-1,)
+    """Indices of the stages whose checkpoints are scored."""
+    every: int = 1
+    """Checkpoints from one that is scored to the next; the last of a stage always is."""
+    num_cpus: float = 1.0
+    """CPUs of the process that scores, each a thread; the training leaves them to it."""
+    num_gpus: float = 0.0
+    """Its GPU, or share of one, beside those of the training workers; 0: it computes on CPUs."""
+
+    def __post_init__(self) -> None:
+        """ValueError for numbers that mean nothing."""
+        if self.every < 1:
+            raise ValueError(f"validation.every: {self.every} is less than 1")
+
+
+@dataclass(frozen=True)
 class Cluster:
     """Which Ray to use."""
 
@@ -80,6 +104,7 @@ class Recipe:
     ingest: Annotated[Ingest, tyro.conf.AvoidSubcommands] = field(default_factory=Ingest)
     search: Search = field(default_factory=Search)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    validation: Validating = field(default_factory=Validating)
     store: str = "outputs/store"
     """Folder or s3:// URI of the train-ready shards."""
     output: str = "outputs/run"

@@ -30,6 +30,7 @@ def render(data: ReportData) -> str:
             figures=report_views.key_figures(data.weights),
             table=report_views.metrics_table(data),
             loss_charts=[report_views.loss_chart(curves) for curves in report_views.grouped(data.curves)],
+            line_charts=report_views.line_charts(data.lines),
             freezing_charts=report_views.freezing_charts(data.freezing) if data.freezing else [],
             samples=[report_views.sample_view(clip) for clip in data.samples],
             examples=report_views.example_views(data),

@@ -49,6 +49,17 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One line of a picture beside the losses of a stage, in percent by optimiser step; `chance` as for a `Curve`."""
+
+    stage: str
+    picture: str
+    label: str
+    points: tuple[tuple[float, float], ...]
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
 class Freezing:
     """The search over the number of frozen lower text blocks; `metric` decided, taken on `stream`.
 
@@ -130,6 +141,7 @@ class ReportData:
     rejects: tuple[Reject, ...]
     samples: tuple[Clip, ...]
     curves: tuple[Curve, ...]
+    lines: tuple[Line, ...]
     freezing: Freezing | None
     weights: tuple[Weights, ...]
     gallery: Mapping[str, Clip]

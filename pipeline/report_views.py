@@ -11,7 +11,7 @@ import simplejpeg
 from ingest.records import Clip, Utterance
 from ingest.stores.pictures import decoded, is_ppm
 from pipeline.charts import Chart, Series, running_mean
-from pipeline.report_data import Curve, Freezing, ReportData, Weights
+from pipeline.report_data import Curve, Freezing, Line, ReportData, Weights
 from pipeline.scores import Example, Group, Metric, chance, groups, show
 
 THUMBNAIL = 112  # short side in pixels; frames stored smaller go in as they are
@@ -174,6 +174,24 @@ def loss_chart(curves: Sequence[Curve]) -> Chart:
         series,
         tuple((level, f"chance {level:.3g}") for level in levels),
     )
+
+
+def line_charts(lines: Iterable[Line]) -> list[Chart]:
+    """A picture per stage and kind of line, scores with a dot per checkpoint."""
+    pictures: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        pictures.setdefault((line.stage, line.picture), []).append(line)
+    return [
+        Chart(
+            picture,
+            f"stage {stage}",
+            "optimiser step",
+            tuple(Series(line.label, line.points, dots=line.points if line.chance else ()) for line in own),
+            tuple({(line.chance, f"chance {line.chance:.3g} %") for line in own if line.chance}),
+            percent=True,
+        )
+        for (stage, picture), own in pictures.items()
+    ]
 
 
 def freezing_charts(freezing: Freezing) -> list[Chart]:

@@ -25,13 +25,12 @@ from ingest.stores.ledger import Ledger
 from ingest.stores.shards import parts_of
 from ingest.tally import StageStands
 from pipeline import outcome
-from pipeline.embed import Checkpoint, Fresh, Load, StartWeights
-from pipeline.evaluate import HeldOut, evaluate_each, read_captions, search_metrics
+from pipeline.embed import Checkpoint, Fresh, Load
+from pipeline.held_out import check_captions, held_out_of, score_checkpoint, scores_of, validation_of
 from pipeline.live import check_live, live_streams, set_aside
 from pipeline.progress import progress
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import as_file
-from pipeline.scores import Scores
 from pipeline.steps import Done, Steps, fingerprint
 from pipeline.workspace import commit, ledger_digests, located, open_source, plain, resolved
 from trainers.launch import ClipStream, train_stage
@@ -193,7 +192,9 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
     name, run_name = f"stage {stage.name}", f"{stage.name}-{inputs[:8]}"
 
     def run_stage() -> Mapping[str, Any]:
-        resources = plan_cpus(work.session.num_cpus, training.launch.fewest_workers, len(stage.streams))
+        kept = validation.num_cpus if validation else 0.0
+        workers = training.launch.fewest_workers
+        resources = plan_cpus(work.session.num_cpus, workers, len(stage.streams), validation=kept)
         if work.live:
             check_live(rows.values(), training.launch, resources, work.session)
         tracked = tracking_for(recipe.output).start_run(
@@ -212,13 +213,21 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
                 resources=resources,
                 session=work.session,
                 progress=lambda done, values: told(done, stage.steps, outcome.losses(values)),
+                validation=validation,
             )
         tracked.finish()
-        return {"checkpoint": trained.checkpoint, "metrics": trained.metrics, "run_id": tracked.run_id}
+        return {**plain(trained), "run_id": tracked.run_id}
 
     with step(work, name):
-        done = work.steps.do(work.named(f"stage-{stage.name}"), inputs, run_stage)
+        validation = validation_of(recipe, index)
+        # Which checkpoint is the best does not change the run: it is trained once, and chosen from again.
+        chosen = (
+            fingerprint(inputs, recipe.validation.stream, recipe.validation.best) if validation else inputs
+        )
+        done = work.steps.do(work.named(f"stage-{stage.name}"), chosen, run_stage)
     work.say(outcome.step_line(f"{name}, seed {training.seed}", done))
+    if validation and validation.best:
+        work.say(outcome.best_line(done.result, recipe.validation))
     for line in set_aside(rows.values()) if work.live else ():
         work.say(line)
     if training.launch.profile and not done.earlier:
@@ -261,7 +270,7 @@ def tune(work: Work, start: str | None) -> Done:
     )
 
     def search_now() -> Mapping[str, Any]:
-        held_out = replace(held_out_of(recipe, search.stream, None), classes=search.classes)
+        held_out = replace(held_out_of(recipe, search.stream), classes=search.classes)
         tracked = tracking_for(recipe.output).start_run(
             f"search {inputs[:8]}", work.tracked.run_id, flat(plain(search)), {"stage": "search"}
         )
@@ -311,43 +320,6 @@ def write_winner(work: Work, result: SearchResult, tracked: TrackedRun) -> str:
     return uri
 
 
-def score_checkpoint(
-    recipe: Recipe, held_out: HeldOut, start: str | None, checkpoint: str
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The metrics of a trial's checkpoint, and of the weights that all trials start from."""
-    training = recipe.training
-    before = Checkpoint(start) if start else StartWeights(training)
-    return search_metrics(
-        held_out,
-        before,
-        Checkpoint(checkpoint),
-        training.pixels,
-        training.num_frames,
-        recipe.evaluation.batch_size,
-    )
-
-
-def check_captions(recipe: Recipe) -> None:
-    """UserError for a recipe that can be trained and not evaluated."""
-    if not recipe.evaluation.captions:
-        raise UserError(
-            "evaluation.captions is not set; give the JSON file of held-out captions below the data root"
-        )
-
-
-def held_out_of(recipe: Recipe, stream: str, twins: str | None) -> HeldOut:
-    """A held-out stream with its caption file. The keys of that file are those of the stream's own layout."""
-    check_captions(recipe)
-    sources = {source.stream: source for source in recipe.data.sources}
-    if stream not in sources:
-        raise UserError(
-            f"no source of the recipe feeds the stream {stream!r}; the recipe has {', '.join(sources)}"
-        )
-    archive = open_source(sources[stream], recipe.data.root).name
-    captions = read_captions(join(recipe.data.root, recipe.evaluation.captions), archive)
-    return HeldOut(recipe.store, stream, captions, twins, recipe.ingest.frames)
-
-
 def evaluate_all(work: Work, trained: str, start: str | None) -> Done:
     """Score the trained weights beside those they started from and random ones."""
     recipe = work.recipe
@@ -374,12 +346,6 @@ def evaluate_all(work: Work, trained: str, start: str | None) -> Done:
         done = work.steps.do(work.named("evaluate"), inputs, run_evaluation)
     work.say(outcome.step_line("evaluate", done))
     return done
-
-
-def scores_of(recipe: Recipe, held_out: HeldOut, models: Mapping[str, Load]) -> dict[str, Scores]:
-    """The scores of several models, in one job."""
-    training = recipe.training
-    return evaluate_each(held_out, models, training.pixels, training.num_frames, recipe.evaluation.batch_size)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import ray.data
 from ray.data import Dataset, ExecutionOptions, TaskPoolStrategy
 from ray.train import DataConfig
-from ray.train.v2.api.config import CheckpointConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.config import RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from infra.errors import UserError, described, sentence_in
@@ -32,6 +32,8 @@ from trainers.runs import (
     mend_book,
     remove_uncommitted,
 )
+from trainers.scoring import beside, check_gpus, handed_on, kept_by
+from trainers.validation import Validation
 from trainers.worker import Job, work
 
 Progress = Callable[[int, Mapping[str, float]], None]
@@ -66,10 +68,16 @@ class Trained:
     """A finished stage."""
 
     checkpoint: str
-    """URI of the checkpoint after the last step."""
+    """URI of the checkpoint that it hands on: after the last step, or the best by its validation."""
     step: int
+    """Steps done at that checkpoint."""
     metrics: dict[str, float]
-    """What was logged last."""
+    """What was logged last before it, and its validation scores."""
+
+    @classmethod
+    def at(cls, kept: Committed) -> "Trained":
+        """A stage that hands on this checkpoint."""
+        return cls(kept.uri, kept.step, kept.metrics)
 
 
 def train_stage(
@@ -85,13 +93,15 @@ def train_stage(
     resources: CpuPlan,
     session: Session,
     progress: Progress | None = None,
+    validation: Validation | None = None,
 ) -> Trained:
     """Train one stage to its end, from its last committed checkpoint if there is one; a finished one returns at
     once.
 
     `storage/run_name` (any URI) belongs to this run alone, and so does the tracked `run`. `start`: checkpoint of
     the stage before, or a safetensors file; None: `training.init`, or fresh weights. `lineage` and the
-    stage's name are saved with every checkpoint; entries "ledger/..." must not change within a run. ValueError for a
+    stage's name are saved with every checkpoint; entries "ledger/..." must not change within a run. `validation` scores
+    checkpoints meanwhile; it changes no weights, and may be another one on the next call. ValueError for a
     recipe that cannot be launched, UserError naming what failed and what is kept.
     """
     stage = training.stages[stage_index]
@@ -99,15 +109,17 @@ def train_stage(
     check_sides(training.model.video.image_size, training.pixels)
     _check_tracking(run, session)
     folder = join(absolute(storage), run_name)
+    check_gpus(validation, training.launch, resources, session)
     mend_book(folder)
     kept = latest_committed(folder)
+    threads = training.launch.threads or (resources.threads if len(counts) == 1 else 0)
+    kin = {**lineage, "stage": stage.name}
+    first = absolute(start) if start else None
+    job = Job(training, stage_index, folder, first, run, kin, threads, counts, validation)
     if kept:
         check_same_training(kept, training, stage_index, lineage)
         if kept.step == stage.steps:
-            return Trained(kept.uri, kept.step, kept.metrics)
-    threads = training.launch.threads or (resources.threads if len(counts) == 1 else 0)
-    kin = {**lineage, "stage": stage.name}
-    job = Job(training, stage_index, folder, absolute(start) if start else None, run, kin, threads, counts)
+            return Trained.at(handed_on(job))
     with _sigint_as_before(), _reported(run, kept.step if kept else 0, progress):
         try:
             _trainer(job, streams, resources, session).fit()
@@ -119,7 +131,7 @@ def train_stage(
         raise UserError(
             f"training {folder} ended after {reached} and Ray gave no reason; run it again to continue"
         )
-    return Trained(done.uri, done.step, done.metrics)
+    return Trained.at(handed_on(job))
 
 
 def worker_counts(stage: Stage, launch: Launch) -> tuple[int, ...]:
@@ -192,7 +204,8 @@ class _Remaining:
             return self.resources
         total = ray.cluster_resources().get("CPU", 0.0)
         workers = largest(self.job.counts, most_workers(total, self.resources))
-        return plan_cpus(total, workers, len(self.job.stage.streams))
+        streams, kept = len(self.job.stage.streams), self.resources.validation
+        return plan_cpus(total, workers, streams, validation=kept)
 
 
 def _trainer(job: Job, streams: Mapping[str, ClipStream], resources: CpuPlan, session: Session) -> Trainer:
@@ -220,9 +233,10 @@ def _trainer(job: Job, streams: Mapping[str, ClipStream], resources: CpuPlan, se
             name=Path(folder).name,
             storage_path=str(Path(folder).parent),
             storage_filesystem=filesystem,
-            checkpoint_config=CheckpointConfig(num_to_keep=launch.keep_checkpoints),
+            checkpoint_config=kept_by(job),
             callbacks=[BookCopy(job.folder)],
         ),
+        validation_config=beside(job),
     )
     trainer.policies = {"failure_policy": NoRetryOfPermanent(launch.max_failures)}
     if fewest < most:

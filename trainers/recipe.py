@@ -216,7 +216,7 @@ class Launch:
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
-    """Newest checkpoints kept."""
+    """Newest checkpoints kept; or, where the recipe says what is best, the best and the newest."""
     max_failures: int = 3
     """Restarts from the last checkpoint before a run is given up."""
     log_every: int = 10

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.errors import UserError
-from infra.objects import MissingError, join, list_files, local_path, read_bytes, remove, write_bytes
+from infra.objects import MissingError, exists, join, list_files, local_path, read_bytes, remove, write_bytes
 from trainers.checkpoint import load_lineage, load_training
 from trainers.recipe import Training
 
@@ -27,7 +27,7 @@ class Committed:
     uri: str
     step: int
     metrics: dict[str, float]
-    """What was logged last before it."""
+    """What was logged last before it, and its validation scores."""
 
 
 def absolute(uri: str) -> str:
@@ -50,10 +50,18 @@ def latest_committed(folder: str) -> Committed | None:
     """The checkpoint that Train restores for this run; None before the first."""
     book = _book(folder)
     entry = book.get("latest_checkpoint_result") if book else None
-    if entry is None:
-        return None
-    metrics = dict(entry["metrics"])
-    return Committed(join(folder, entry["checkpoint_dir_name"]), int(metrics.pop("step")), metrics)
+    return _committed(folder, entry) if entry else None
+
+
+def all_committed(folder: str) -> list[Committed]:
+    """The checkpoints that are kept, by step."""
+    entries = (_book(folder) or {}).get("checkpoint_results", ())
+    return sorted((_committed(folder, entry) for entry in entries), key=lambda kept: kept.step)
+
+
+def _committed(folder: str, entry: Mapping[str, Any]) -> Committed:
+    numbers = {name: value for name, value in entry["metrics"].items() if not isinstance(value, str)}
+    return Committed(join(folder, entry["checkpoint_dir_name"]), int(numbers.pop("step")), numbers)
 
 
 def copy_book(folder: str) -> None:
@@ -105,7 +113,7 @@ def _decisive(training: Training, stage_index: int) -> dict[str, object]:
 def _book(folder: str) -> dict[str, Any] | None:
     """Train's book, or its copy while Train writes the book or after a kill cut that off.
 
-    Train removes no checkpoint before it has written the book, so those of the copy are all there.
+    Train removes no checkpoint before it has written the book; what it removed since the copy was made is left out.
     """
     uri = join(folder, SNAPSHOT)
     try:
@@ -114,10 +122,17 @@ def _book(folder: str) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         try:
-            return _json(join(folder, COPY))
+            return _without_removed(folder, _json(join(folder, COPY)))
         except MissingError:
             message = f"{uri}: damaged ({error}); remove this run's folder to train it again"
             raise UserError(message) from error
+
+
+def _without_removed(folder: str, book: dict[str, Any]) -> dict[str, Any]:
+    entries = zip(book["checkpoint_results"], book["checkpoint_report_indices"], strict=True)
+    there = [each for each in entries if exists(join(folder, each[0]["checkpoint_dir_name"]))]
+    results, indices = map(list, zip(*there, strict=True)) if there else ([], [])
+    return book | {"checkpoint_results": results, "checkpoint_report_indices": indices}
 
 
 def _json(uri: str) -> dict[str, Any]:

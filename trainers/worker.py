@@ -24,6 +24,7 @@ from trainers.reading import Columns, Reader
 from trainers.recipe import Stage, Stream, Training
 from trainers.runs import checkpoint_name, checkpoint_step
 from trainers.sharding import snapshot
+from trainers.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,19 @@ class Job:
     """Threads of a worker's tensor operations; 0: the cores of its machine, divided by the workers on it."""
     counts: tuple[int, ...]
     """Numbers of workers that the run may have, ascending."""
+    validation: Validation | None = None
+    """How checkpoints are scored, if they are."""
 
     @property
     def stage(self) -> Stage:
         """The stage that is trained."""
         return self.training.stages[self.stage_index]
+
+    def validates(self, step: int) -> bool:
+        """Whether the checkpoint after this step is scored."""
+        if not self.validation:
+            return False
+        return self.validation.wants(step, self.stage.steps, self.training.launch.checkpoint_every)
 
 
 def work(config: Mapping[str, Any]) -> None:
@@ -126,6 +135,7 @@ class Saver:
             checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
             checkpoint_upload_fn=partial(self._write, part),
             delete_local_checkpoint_after_upload=False,  # it is the stored one
+            validation=self._job.validates(learner.step),
         )
 
     def _write(self, part: Snapshot, stored: Checkpoint, name: str) -> Checkpoint:

@@ -5,7 +5,7 @@ from functools import partial
 
 from ingest.settings import Frames, Ingest, Pool, Pools, RandomWindows, Speech
 from pipeline.demo.grammar import ALL_THINGS, evaluation_caption, still_caption
-from pipeline.recipe import Data, DataSource, Evaluation, Recipe
+from pipeline.recipe import Data, DataSource, Evaluation, Recipe, Validating
 from trainers.recipe import (
     CLIP_MEAN,
     CLIP_STD,
@@ -220,6 +220,7 @@ def tvtsv2_tiny() -> Recipe:
                 "D": "Another wording, never seen with a video; it names what the stills of stage 1 showed.",
             },
         ),
+        validation=Validating("val"),
         store="outputs/demo/clips",
         output="outputs/demo",
     )

@@ -39,21 +39,29 @@ WORKER = "ray::RayTrainWorker"
 class Machines:
     """The cluster, its nodes that can hold a worker, and the driver."""
 
+    num_nodes = 2
+    cpus_of_a_node = 4
+    workers_wanted = "1"
+
     def __init__(self, place: Place, steps: int) -> None:
         self.cluster = Cluster(
             initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
         )
         self.place, self.steps = place, steps
-        self.nodes: list[Any] = [self._new_node() for _ in range(2)]
+        self.nodes: list[Any] = [self._new_node() for _ in range(self.num_nodes)]
         self.cluster.wait_for_nodes()
         session.start(self.cluster.address)
         self.driver = self._new_driver()
 
     def _new_node(self) -> Any:
-        return self.cluster.add_node(num_cpus=4, object_store_memory=150 * 2**20)
+        return self.cluster.add_node(num_cpus=self.cpus_of_a_node, object_store_memory=150 * 2**20)
+
+    def join_node(self) -> None:
+        """One more node."""
+        self.nodes.append(self._new_node())
 
     def _new_driver(self) -> "subprocess.Popen[bytes]":
-        return self.place.train_elsewhere(self.steps)
+        return self.place.train_elsewhere(self.steps, self.workers_wanted)
 
     def committed(self) -> int:
         """Step of the newest committed checkpoint."""
@@ -82,7 +90,7 @@ class Machines:
         host = self._host()
         self.nodes.remove(host)
         killed = kill_node(host)
-        self.nodes.append(self._new_node())
+        self.join_node()
         return killed
 
     def blow(self, what: str, after_s: float) -> bool:

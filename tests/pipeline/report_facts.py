@@ -9,7 +9,7 @@ import simplejpeg
 
 from ingest.records import Clip, Reject, Utterance
 from pipeline.demo.grammar import ALL_THINGS, MOTIONS, Event, evaluation_caption, narration, ordered_caption
-from pipeline.report_data import Curve, Freezing, ReportData, Step, StreamIn, Weights
+from pipeline.report_data import Curve, Freezing, Line, ReportData, Step, StreamIn, Weights
 from pipeline.scores import Example, Hit, Scores
 from tune.trials import Failed, Trial
 
@@ -68,6 +68,7 @@ def report_data(num_seeds: int = 3) -> ReportData:
         rejects=_rejects(),
         samples=(clips[0], clips[1], _captioned(*told[2]), _still(told[3][1]), _still(told[4][1])),
         curves=_curves(),
+        lines=_lines(),
         freezing=_freezing(num_seeds),
         weights=(
             Weights("random", "random weights", (_scores(0.01, 0.25, 0.0, 0.26, 50),)),
@@ -99,6 +100,19 @@ def _scores(
     metrics |= {"twins/B/t2v": max(0.5, first), "twins/B/v2t": max(0.5, first - 0.05)}
     metrics = {name: value if name.endswith("MedR") else 100 * value for name, value in metrics.items()}
     return Scores(metrics, num_clips=100, num_transcripts=4, num_twins=40, examples=examples)
+
+
+def _lines() -> tuple[Line, ...]:
+    steps = (100.0, 200.0, 300.0, 400.0)
+    found, placed = "text to video R@1 on val", "transcripts placed right on val"
+    scores = {"A": (22.0, 40.0, 52.0, 56.0), "B": (24.0, 44.0, 58.0, 60.0), "D": (30.0, 50.0, 46.0, 44.0)}
+    retrieval = [
+        Line("tvtsv2", found, name, tuple(zip(steps, ys, strict=True)), 2.0) for name, ys in scores.items()
+    ]
+    sorting = Line(
+        "tvtsv2", placed, "sorting", tuple(zip(steps, (25.0, 26.0, 70.0, 82.0), strict=True)), 25.0
+    )
+    return (*retrieval, sorting)
 
 
 def _examples(told: list[tuple[Clip, list[Event]]]) -> tuple[Example, ...]:

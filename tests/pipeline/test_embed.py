@@ -1,5 +1,7 @@
 """The embedding job on real Ray: what it gives is what the model gives, clip by clip."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,8 +9,8 @@ import torch
 
 from infra.errors import UserError
 from ingest.records import Clip, to_table
-from ingest.streams import stored_clips
-from pipeline.embed import Embeddings, Encoder, Fresh, embed, even_slices, gather
+from ingest.streams import read_stored, stored_clips
+from pipeline.embed import Embeddings, Encoder, Fresh, embed, embed_here, even_slices, gather
 from tests.ingest.clips import synthetic_clip, write_stream
 from tests.pipeline.models import TINY, TINY_PIXELS
 
@@ -54,6 +56,17 @@ def test_a_clip_gets_the_same_features_alone_as_in_the_job(embedded: Embeddings)
     alone = _encoded(2)
     np.testing.assert_allclose(embedded.video[place], alone["one/video"][0], atol=1e-5)
     np.testing.assert_allclose(embedded.sorting[place], alone["one/sorting"][0], atol=1e-5)
+
+
+def test_clips_embedded_in_one_process_have_the_features_of_the_job(
+    embedded: Embeddings, tmp_path: Path
+) -> None:
+    write_stream(str(tmp_path), "test", 9, per_shard=4)
+    encoder = Encoder({"given": WEIGHTS}, TEXTS, TINY_PIXELS, num_frames=4, batch_size=3, threads=1)
+    here = embed_here(encoder, "test", read_stored(str(tmp_path), "test"))
+    assert here.uids == embedded.uids
+    np.testing.assert_allclose(here.video, embedded.video, atol=1e-5)
+    np.testing.assert_allclose(here.sorting, embedded.sorting, atol=1e-5)
 
 
 def test_a_register_of_sentences_is_the_mean_of_their_unnormalised_features(embedded: Embeddings) -> None:

@@ -11,7 +11,14 @@ import simplejpeg
 from ingest.records import Clip
 from pipeline.charts import nice_ticks, running_mean
 from pipeline.report import render, write_report
-from pipeline.report_views import example_views, metrics_table, pick_samples, pictures, sample_view
+from pipeline.report_views import (
+    example_views,
+    line_charts,
+    metrics_table,
+    pick_samples,
+    pictures,
+    sample_view,
+)
 from pipeline.timecode import show_clock, show_duration
 from tests.pipeline.report_facts import narrated_clip, report_data
 
@@ -63,6 +70,15 @@ def test_a_clip_that_its_text_did_not_find_is_shown_beside_what_it_found() -> No
     assert (third.own, third.hits[2].right) == ([], True)
     assert len(missed.own) == 4
     assert "its own clip is number 12" in render(report_data())
+
+
+def test_the_registers_of_a_validation_share_a_picture_with_a_dot_per_checkpoint_and_the_level_of_chance() -> (
+    None
+):
+    found, placed = line_charts(report_data().lines)
+    assert [line.label for line in found.series] == ["A", "B", "D"]
+    assert len(found.series[0].dots) == 4
+    assert (found.levels, placed.levels) == (((2.0, "chance 2 %"),), ((25.0, "chance 25 %"),))
 
 
 def test_a_run_without_search_evaluation_or_rejects_says_so() -> None:

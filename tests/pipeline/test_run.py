@@ -12,7 +12,7 @@ from infra.tracking import tracking_for
 from pipeline import verbs
 from pipeline.demo.corpus import CorpusSize, make_corpus
 from pipeline.demo.speech_model import write_checkpoint
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, Validating
 from pipeline.recipes.tvtsv2 import tvtsv2_tiny
 from tests.conftest import S3Server
 
@@ -49,6 +49,7 @@ def shortened(
         training=replace(recipe.training, stages=stages, launch=launch),
         ingest=replace(recipe.ingest, speech=speech),
         search=replace(recipe.search, depths=(0, 4), steps=steps // 2),
+        validation=Validating("val", "max:B/t2v_R1", num_cpus=0.5),
         store=join(where, "clips"),
         output=join(where, "run"),
     )
@@ -83,6 +84,7 @@ def test_a_run_from_bucket_to_bucket_ends_with_a_page_and_does_nothing_twice(
     told = capsys.readouterr().out
     assert "Nothing to do" in told
     assert told.count("finished earlier") == 4
+    assert "best checkpoint of those kept: step " in told
     assert stored(recipe) == shards
     assert {uri: read_bytes(uri) for uri in list_files(join(recipe.output, "steps"))} == first
 
@@ -102,6 +104,7 @@ def check_tracked_runs(recipe: Recipe) -> None:
     assert parents[search] == whole
     (stage,) = [run for run in runs.values() if run.info.run_name.startswith("tvtsv2 ")]
     assert client.get_metric_history(stage.info.run_id, "narrated/sorting")
+    assert len(client.get_metric_history(stage.info.run_id, "validation/B/t2v_R1")) == 2
     (top,) = [run for run in runs.values() if run.info.run_name == whole]
     assert [file.path for file in client.list_artifacts(top.info.run_id)] == ["report.html"]
 

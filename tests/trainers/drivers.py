@@ -24,6 +24,7 @@ from tests.trainers.held import Held, held_stream
 from tests.trainers.tiny import training
 from trainers.launch import Trained, train_stage
 from trainers.recipe import Training
+from trainers.validation import Validation
 
 NUM_CLIPS = 24
 
@@ -71,9 +72,10 @@ class Place:
         """A tracked run of its own."""
         return tracking_for(str(self.folder)).start_run("test", params={"seed": 0})
 
-    def train(self, recipe: Training, run: Run) -> Trained:
+    def train(self, recipe: Training, run: Run, validation: Validation | None = None) -> Trained:
         """Train in this process and its Ray."""
         session = start()
+        kept = validation.num_cpus if validation else 0.0
         hold = Held(self.folder / "released", self.held_from)
         return train_stage(
             recipe,
@@ -87,8 +89,9 @@ class Place:
             start=None,
             run=run,
             lineage={"commit": "none"},
-            resources=plan_cpus(session.num_cpus, recipe.launch.fewest_workers, 2),
+            resources=plan_cpus(session.num_cpus, recipe.launch.fewest_workers, 2, validation=kept),
             session=replace(session, num_nodes=1),  # the nodes of a test share this machine's files
+            validation=validation,
         )
 
     def train_elsewhere(self, steps: int, workers: int | str = 1) -> "subprocess.Popen[bytes]":

@@ -128,7 +128,7 @@ def planned(place: Place, recipe: Training) -> Counter[tuple[str, str]]:
     """How often an undisturbed run shows every clip."""
     found: Counter[tuple[str, str]] = Counter()
     for index, stream in enumerate(recipe.stages[0].streams):
-        rows = steps_of(recipe.stages[0], index, 0, STEPS) * stream.batch_size
+        rows = steps_of(recipe.stages[0], index, 0, recipe.stages[0].steps) * stream.batch_size
         found.update((stream.name, uid) for uid in uids_in_order(place, stream.name, recipe.seed, rows))
     return found
 

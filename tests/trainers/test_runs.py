@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from infra.errors import UserError
+from infra.objects import remove
 from tests.trainers.tiny import training
 from trainers import checkpoint
 from trainers.loop import build_learner
 from trainers.recipe import Training
 from trainers.runs import (
+    all_committed,
     check_same_training,
     copy_book,
     latest_committed,
@@ -28,7 +30,11 @@ def write_run(folder: Path, recipe: Training, folders: list[str], committed: lis
     entries = [
         {"checkpoint_dir_name": name, "metrics": {"step": int(name[-2:]), "loss": 1.5}} for name in committed
     ]
-    book = {"checkpoint_results": entries, "latest_checkpoint_result": entries[-1] if entries else None}
+    book = {
+        "checkpoint_results": entries,
+        "checkpoint_report_indices": list(range(len(entries))),
+        "latest_checkpoint_result": entries[-1] if entries else None,
+    }
     (folder / "checkpoint_manager_snapshot.json").write_text(json.dumps(book))
 
 
@@ -60,14 +66,20 @@ def test_a_run_is_not_continued_with_other_settings_or_other_shards(tmp_path: Pa
         check_same_training(kept, recipe, 0, {"ledger/narrated": "2"})
 
 
-def test_a_book_whose_writing_was_cut_off_is_mended_from_its_copy(tmp_path: Path) -> None:
-    names = ["checkpoint_00000004"]
+def test_a_book_whose_writing_was_cut_off_is_mended_from_its_copy_without_what_was_removed_since(
+    tmp_path: Path,
+) -> None:
+    names = ["checkpoint_00000004", "checkpoint_00000008"]
     write_run(tmp_path, training(10), names, names)
     before = latest_committed(str(tmp_path))
     copy_book(str(tmp_path))
+    remove(str(tmp_path / names[0]))
     (tmp_path / "checkpoint_manager_snapshot.json").write_text('{"checkpoint_res')
     mend_book(str(tmp_path))
     assert latest_committed(str(tmp_path)) == before
+    assert all_committed(str(tmp_path)) == [before]
+    mended = json.loads((tmp_path / "checkpoint_manager_snapshot.json").read_text())
+    assert mended["checkpoint_report_indices"] == [1]
 
 
 def test_a_damaged_book_is_named(tmp_path: Path) -> None:
