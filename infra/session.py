@@ -102,7 +102,7 @@ def plan_cpus(
     """
     driver = _TRIAL_DRIVER if search else 0.0
     worker = 1.0 - driver
-    free = total - driver - validation - workers * worker
+    free = round(total - driver - validation - workers * worker, 9)  # 2 - 0.1 - 0.9 is not quite 1
     if free < 1:
         beside = f" and {validation:g} for validation" if validation else ""
         raise UserError(

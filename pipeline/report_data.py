@@ -3,12 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Literal
 
 from ingest.records import Clip, Reject
 from pipeline.scores import Scores
-from tune.trials import Failed, Trial
+from tune.trials import Failed, Trial, mean
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Freezing:
 
     def mean(self, name: str, depth: int) -> float:
         """Mean of a metric over the seeds of one depth."""
-        return fmean(self.values(name, depth))
+        return mean([trial for trial in self.trials if trial.depth == depth], name)
 
     def best(self, name: str) -> int:
         """The depth with the best mean of a metric, of equals the deepest."""

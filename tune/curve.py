@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tune.space import Search
 from tune.trials import SearchResult, Trial, best_by_depth, mean
@@ -46,17 +46,22 @@ def as_csv(result: SearchResult) -> bytes:
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["depth", "seed", "state", "step", *fields, *metrics, "wall_s", "device_s"])
-    table.writerow(["", "", "start", 0, *("" for _ in fields), *(result.start.get(m, "") for m in metrics)])
+    table.writerow(["", "", "start", 0, *("" for _ in fields), *(_plain(result.start, m) for m in metrics)])
     for trial in result.trials:
         state = "stopped" if trial.stopped else "finished"
         own = [trial.values.get(name, "") for name in fields]
-        scores = [trial.metrics.get(name, "") for name in metrics]
+        scores = [_plain(trial.metrics, name) for name in metrics]
         times = [round(trial.wall_s, 1), round(trial.device_s, 1)]
         table.writerow([trial.depth, trial.seed, state, trial.step, *own, *scores, *times])
     for failed in result.failed:
         own = [failed.values.get(name, "") for name in fields]
         table.writerow([failed.depth, failed.seed, f"failed: {failed.reason}", "", *own])
     return text.getvalue().encode()
+
+
+def _plain(metrics: Mapping[str, float], name: str) -> float | str:
+    """57.0, and not 56.99999999999999 as the share was computed."""
+    return round(metrics[name], 6) if name in metrics else ""
 
 
 def as_png(result: SearchResult, search: Search) -> bytes:

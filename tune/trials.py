@@ -183,8 +183,8 @@ def by_setting(trials: Iterable[Trial]) -> dict[tuple[object, ...], list[Trial]]
 
 
 def mean(trials: Sequence[Trial], metric: str) -> float:
-    """The mean of a metric over trials."""
-    return fmean(trial.metrics[metric] for trial in trials)
+    """The mean of a metric over trials, to nine places: equal counts of clips are equal whatever the rounding."""
+    return round(fmean(trial.metrics[metric] for trial in trials), 9)
 
 
 def winner(trials: Iterable[Trial], metric: str) -> Setting:

@@ -124,7 +124,7 @@ def effect(result: SearchResult, metric: str) -> str:
     groups = best_by_depth(result.trials, metric)
     if 0 not in groups or len(groups) == 1:
         return ""
-    best = max((depth for depth in groups if depth), key=lambda depth: mean(groups[depth], metric))
+    best = max((depth for depth in groups if depth), key=lambda depth: (mean(groups[depth], metric), depth))
     none, some = ([trial.metrics[metric] for trial in groups[depth]] for depth in (0, best))
     gain = fmean(some) - fmean(none)
     apart = min(some) > max(none) or max(some) < min(none)

@@ -50,6 +50,7 @@ def test_trials_that_fit_leave_each_a_cpu_for_its_readers_and_its_workers_their_
         return session.most_trials(session.Session(cpus, gpus, 1, local=True), workers)
 
     assert [fit(cpus, 0, 1) for cpus in (2, 4, 8)] == [1, 2, 4]  # 0.1 + 0.9 + 1 each
+    assert session.plan_cpus(4 / fit(4, 0, 1), workers=1, streams=2, search=True).readers == 1
     assert fit(64, 4, 2) == 2
     assert fit(1, 0, 1) == 1  # plan_cpus then says that it is none
     assert session.most_trials(session.Session(64, 1, 1, local=True), 1, gpu=0.25) == 4

@@ -77,7 +77,8 @@ def test_a_search_keeps_the_finished_trials_names_the_failed_ones_and_finds_the_
     finished = b'{"depth": 0, "seed": 0, "metrics": {"kept": 0.25}, "checkpoint": "earlier", "run_id": "r"}'
     write_bytes(join(storage, "search", "trials", "depth-0-seed-0.json"), finished)
     score = Score(tmp_path / "repaired", refused="depth-2")
-    call = partial(searched, Search(depths=(0, 1, 2)), score, store, storage, run)
+    two_at_a_time = Search(depths=(0, 1, 2), max_concurrent=2)
+    call = partial(searched, two_at_a_time, score, store, storage, run)
 
     found = call()
     assert found.start == {"kept": 1.0}

@@ -28,6 +28,13 @@ def trial(depth: int, seed: int, score: float, other: float = 0.0, stopped: bool
 def test_the_best_mean_over_seeds_wins_and_of_equals_the_deepest() -> None:
     trials = [trial(0, 0, 50.0), trial(0, 1, 10.0), trial(1, 0, 30.0), trial(1, 1, 30.0), trial(2, 0, 29.0)]
     assert winner(trials, "D") == Setting(1)
+    of_100 = {2: (56, 58, 59), 3: (58, 57, 58)}  # as many clips, and another sum after rounding
+    shares = [
+        trial(d, seed, 100 * (count / 100))
+        for d, counts in of_100.items()
+        for seed, count in enumerate(counts)
+    ]
+    assert winner(shares, "D") == Setting(3)
 
 
 def test_a_setting_with_fewer_finished_seeds_than_another_does_not_win() -> None:
