@@ -80,17 +80,11 @@ class CheckpointScores:
 def validation_of(recipe: Recipe, index: int) -> Validation | None:
     """How the checkpoints of a stage are scored while it trains; None where the recipe does not want it.
 
-    UserError for a stream without texts or clips and for a score that there is not, ValueError for what means nothing.
+    UserError for a stream without texts or clips and for a score that there is not.
     """
     wanted, stages = recipe.validation, len(recipe.training.stages)
     best = Best.named(wanted.best) if wanted.best else None
-    if not wanted.stream:
-        if best:
-            raise ValueError(
-                f"validation.best is {wanted.best!r} and validation.stream names no held-out stream"
-            )
-        return None
-    if index not in {stage % stages for stage in wanted.stages}:
+    if not wanted.stream or index not in {stage % stages for stage in wanted.stages}:
         return None
     held_out = held_out_of(recipe, wanted.stream)
     if best:

@@ -7,6 +7,7 @@ import tyro
 
 from ingest.settings import Ingest
 from trainers.recipe import Training
+from trainers.validation import Best
 from tune.space import Search
 
 
@@ -80,9 +81,13 @@ class Validating:
     """Its GPU, or share of one, beside those of the training workers; 0: it computes on CPUs."""
 
     def __post_init__(self) -> None:
-        """ValueError for numbers that mean nothing."""
+        """ValueError for what means nothing."""
         if self.every < 1:
             raise ValueError(f"validation.every: {self.every} is less than 1")
+        if self.best and not self.stream:
+            raise ValueError(f"validation.best is {self.best} and validation.stream names no held-out stream")
+        if self.best:
+            Best.named(self.best)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,11 @@ class Cluster:
     """Ray cluster to join; None: RAY_ADDRESS, else a local Ray is started."""
 
 
+# A way to cut is chosen in the recipe; the command line changes the fields of the chosen one. (tyro would show this
+# comment beside the fields of the recipe if it stood there.)
+_Chosen = Annotated[Ingest, tyro.conf.AvoidSubcommands]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A complete run; `reelscript VERB NAME --help` lists every field."""
@@ -100,8 +110,7 @@ class Recipe:
     name: str
     data: Data
     training: Annotated[Training, tyro.conf.arg(name="")]
-    # A way to cut is chosen in the recipe; the command line changes the fields of the chosen one.
-    ingest: Annotated[Ingest, tyro.conf.AvoidSubcommands] = field(default_factory=Ingest)
+    ingest: _Chosen = field(default_factory=Ingest)
     search: Search = field(default_factory=Search)
     evaluation: Evaluation = field(default_factory=Evaluation)
     validation: Validating = field(default_factory=Validating)

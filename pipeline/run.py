@@ -237,10 +237,18 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
 
 def train_until(work: Work, stop: int) -> str | None:
     """Train the stages before index `stop`; the last one's checkpoint."""
+    check_validation(work)
     start = None
     for index in range(stop):
         start = str(train(work, index, start).result["checkpoint"])
     return start
+
+
+def check_validation(work: Work) -> None:
+    """UserError where a later stage's checkpoints could not be scored: before hours of training, not after."""
+    with step(work, "validation"):
+        for index in range(work.num_stages):
+            validation_of(work.recipe, index)
 
 
 def trained_before(work: Work, index: int) -> str:
@@ -366,6 +374,7 @@ def everything(work: Work) -> Finished:
     if recipe.search.wanted:
         check_search(recipe.search, recipe.training)
     ingested = ingest(work)
+    check_validation(work)
     stages: list[Done] = []
     start = start_of_search = None
     searched: Done | None = None

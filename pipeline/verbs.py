@@ -13,7 +13,7 @@ from pipeline.demo.corpus import CorpusSize, make_corpus
 from pipeline.demo.speech_model import write_checkpoint
 from pipeline.gather import report_data
 from pipeline.progress import progress
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, Validating
 from pipeline.recipe_file import FUNCTION
 from pipeline.report import write_report
 from pipeline.report_data import Weights
@@ -40,7 +40,11 @@ def run_ingest(recipe: Recipe, command: str, export: str | None = None) -> None:
 
 def run_train(recipe: Recipe, command: str, stream: bool = False) -> None:
     """`reelscript train`: all stages; `stream`: on clips straight from their sources."""
+    scored = recipe.validation.stream
+    recipe = replace(recipe, validation=Validating()) if stream else recipe
     with working(recipe, command) as work:
+        if stream and scored:
+            work.say(f"Checkpoints are not scored on {scored}: that reads the store, and --stream writes none.")
         checkpoint = run.train_until(replace(work, live=stream), work.num_stages)
         work.say(f"The checkpoint after the last step: {checkpoint}")
 

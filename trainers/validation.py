@@ -24,7 +24,9 @@ class Best:
         """From "max:B/t2v_R1" or "min:B/t2v_MedR". ValueError for another form."""
         order, _, score = name.partition(":")
         if order not in ("max", "min") or not score:
-            raise ValueError(f"{name!r} does not say what is best: max:SCORE or min:SCORE, e.g. max:B/t2v_R1")
+            raise ValueError(
+                f"validation.best: {name!r} does not say which end is best: max:SCORE or min:SCORE, e.g. max:B/t2v_R1"
+            )
         return cls(score, order)  # type: ignore[arg-type]
 
     def of(self, checkpoints: Iterable[Committed]) -> Committed:

@@ -73,7 +73,7 @@ def test_the_best_is_named_with_its_direction_and_of_equals_the_latest_is_taken(
     assert Best.named("max:R").of([*kept, Committed("9", 9, {})]).step == 6
     assert Best.named("min:R").of(kept).step == 2
     for name in ("R", "best:R", "max:"):
-        with pytest.raises(ValueError, match="does not say what is best: max:SCORE or min:SCORE"):
+        with pytest.raises(ValueError, match="does not say which end is best: max:SCORE or min:SCORE"):
             Best.named(name)
 
 
