@@ -14,7 +14,12 @@ from infra.errors import UserError
 
 # Ray Train starts its controller in an environment of its own, and a worker process serves one environment
 # only: with the same variables in the job's environment, idle workers are used again, not started anew.
-_TRAIN_ENV = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0"}
+_TRAIN_ENV = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
+    # On a thread of its own, the end of a reading task is noticed a tenth of a second later, and the core waits.
+    "RAY_DATA_METADATA_PREFETCH_ON_THREAD": "0",
+}
 _QUIET_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",

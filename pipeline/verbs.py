@@ -44,7 +44,9 @@ def run_train(recipe: Recipe, command: str, stream: bool = False) -> None:
     recipe = replace(recipe, validation=Validating()) if stream else recipe
     with working(recipe, command) as work:
         if stream and scored:
-            work.say(f"Checkpoints are not scored on {scored}: that reads the store, and --stream writes none.")
+            work.say(
+                f"Checkpoints are not scored on {scored}: that reads the store, and --stream writes none."
+            )
         checkpoint = run.train_until(replace(work, live=stream), work.num_stages)
         work.say(f"The checkpoint after the last step: {checkpoint}")
 

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.s3_server import S3Server, serving
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # machines are busy; no test is about time
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

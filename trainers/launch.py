@@ -22,7 +22,7 @@ from trainers.data import Prepare
 from trainers.elastic import AllowedCounts, BookCopy, NoRetryOfPermanent, Trainer, failures_of, largest
 from trainers.frame_choice import FrameChoice
 from trainers.pixels import check_sides
-from trainers.reading import rows_per_block, steps_of
+from trainers.reading import preparing_tasks, rows_per_block, steps_of
 from trainers.recipe import Launch, Stage, Training
 from trainers.runs import (
     Committed,
@@ -180,7 +180,7 @@ class _Remaining:
             return ray.data.range(0)
         prepare = Prepare(stream, job.training.model, job.training.pixels, job.training.seed)
         # Each of these tasks has a process: as many as Ray would start by their shares is too many.
-        tasks = resources.readers_of(len(stage.streams))
+        tasks, cpus = preparing_tasks(resources.readers_of(len(stage.streams)), resources.reader)
         rows = self.rows(
             seed=job.training.seed,
             first_row=steps_of(stage, self.index, 0, step) * stream.batch_size,
@@ -188,13 +188,13 @@ class _Remaining:
             unit_rows=rows_per_block(stream, job.training.pixels.crop, job.counts),
             choice=prepare.choice,
             decoders=tasks,
-            decoder_cpus=resources.reader,
+            decoder_cpus=cpus,
         )
         return rows.map_batches(
             prepare,
             batch_size=None,
             batch_format="pyarrow",
-            num_cpus=resources.reader,
+            num_cpus=cpus,
             compute=TaskPoolStrategy(size=tasks),
         )
 

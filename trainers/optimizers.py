@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -91,31 +92,35 @@ class PublishedAdamW(torch.optim.Optimizer):
         if getattr(self, "found_inf", None):  # waits for the gradients on a GPU; torch's fused AdamW does not
             return loss
         for group in self.param_groups:
-            used = [parameter for parameter in group["params"] if parameter.grad is not None]
-            # On a GPU all at once, in few kernels; on a CPU one by one: its caches and memory hold less.
-            for some in [used] if used and used[0].is_cuda else [[parameter] for parameter in used]:
-                self._step_group(group, some)
+            by_count: dict[float, list[Tensor]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    count = self._state_of(parameter)["step"].add_(1)
+                    by_count[float(count)].append(parameter)
+            for taken, some in by_count.items():
+                self._step_alike(group, some, taken)
         return loss
 
-    def _step_group(self, group: dict[str, Any], used: list[Tensor]) -> None:
-        first_decay, second_decay = group["betas"]
-        grads = [parameter.grad for parameter in used if parameter.grad is not None]
-        states = [self._state_of(parameter) for parameter in used]
-        first = [state["exp_avg"] for state in states]
-        second = [state["exp_avg_sq"] for state in states]
-        torch._foreach_lerp_(first, grads, 1 - first_decay)
-        torch._foreach_mul_(second, second_decay)
-        torch._foreach_addcmul_(second, grads, grads, 1 - second_decay)
-        rates = []
-        for state in states:
-            state["step"] += 1
-            taken = float(state["step"])
-            rates.append(-group["lr"] * math.sqrt(1 - second_decay**taken) / (1 - first_decay**taken))
-        roots = torch._foreach_sqrt(second)
-        torch._foreach_add_(roots, group["eps"])
-        torch._foreach_addcdiv_(used, first, roots, rates)
-        if group["weight_decay"]:
-            torch._foreach_mul_(used, 1 - group["lr"] * group["weight_decay"])
+    def _step_alike(self, group: dict[str, Any], some: list[Tensor], taken: float) -> None:
+        """Torch's own step in one pass over memory. It decays first and adds eps to the corrected root: with these
+        numbers that is the published step, p' = (1 - lr wd) (p - lr sqrt(c2) / c1 m / (sqrt(v) + eps))."""
+        (first_decay, second_decay), left = group["betas"], 1 - group["lr"] * group["weight_decay"]
+        states = [self.state[parameter] for parameter in some]
+        torch._fused_adamw_(
+            some,
+            [parameter.grad for parameter in some if parameter.grad is not None],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [torch.full((), taken, device=some[0].device)] * len(some),
+            lr=group["lr"] * left,
+            beta1=first_decay,
+            beta2=second_decay,
+            weight_decay=group["weight_decay"] / left,
+            eps=group["eps"] / math.sqrt(1 - second_decay**taken),
+            amsgrad=False,
+            maximize=False,
+        )
 
     def _state_of(self, parameter: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[parameter]

@@ -46,6 +46,16 @@ def rows_per_block(stream: Stream, crop: int, counts: Sequence[int]) -> int:
     return max(fitting, default=1) * stream.rows_per_unit
 
 
+def preparing_tasks(readers: int, reader: float) -> tuple[int, float]:
+    """How many tasks prepare a stream's rows at a time, and the CPUs of each, where `readers` of `reader` CPUs fit.
+
+    Ray asks ten times a second which tasks have ended, and starts the next one or two rounds after one has; half as
+    many again are at work meanwhile.
+    """
+    tasks = readers + readers // 2
+    return tasks, reader * readers / tasks
+
+
 def steps_of(stage: Stage, stream: int, first: int, stop: int) -> int:
     """How many of the steps first .. stop - 1 take this stream."""
     return sum(stage.schedule(step, len(stage.streams)) == stream for step in range(first, stop))

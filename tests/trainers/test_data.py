@@ -13,7 +13,7 @@ from tests.ingest.clips import synthetic_clip
 from tests.trainers.tiny import CAPTIONED, MODEL, NARRATED
 from trainers.data import Prepare
 from trainers.frame_choice import FrameChoice, slice_bounds
-from trainers.reading import rows_per_block
+from trainers.reading import preparing_tasks, rows_per_block
 from trainers.recipe import Pixels
 
 PIXELS = Pixels(short_side=16, crop=16)
@@ -182,3 +182,9 @@ def test_a_block_is_what_each_number_of_workers_deals_out_evenly_and_no_larger_t
     assert rows_per_block(stream, 16, [4, 6]) == 4  # shares of 3 and of 2 units
     assert rows_per_block(stream, 224, [1]) == 24  # 1.8 MB a clip
     assert rows_per_block(stream, 2000, [1]) == 4
+
+
+def test_half_as_many_tasks_again_prepare_rows_on_the_same_cpus() -> None:
+    assert preparing_tasks(1, 0.25) == (1, 0.25)
+    assert preparing_tasks(2, 1.0) == (3, pytest.approx(2 / 3))
+    assert preparing_tasks(14, 1.0) == (21, pytest.approx(2 / 3))

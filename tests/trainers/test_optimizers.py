@@ -52,6 +52,17 @@ def test_a_parameter_unused_in_a_step_moves_by_its_moments_or_stays_as_the_setti
         assert torch.equal(weight, after_one) != moves
 
 
+def test_a_parameter_that_joins_later_begins_with_a_first_step_of_its_own() -> None:
+    early, late = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    optimizer = build_optimizer([("sorting.early", early), ("sorting.late", late)], Optimizer(lr_new=0.1))
+    early.grad = torch.tensor([1.0, -2.0, 3.0])
+    optimizer.step()
+    first = early.detach().clone()
+    late.grad = early.grad.clone()
+    optimizer.step()
+    assert torch.equal(late, first)
+
+
 def test_a_parameter_that_was_never_used_is_not_even_decayed() -> None:
     weight = nn.Parameter(torch.ones(3))
     optimizer = build_optimizer([("sorting.weight", weight)], Optimizer())

@@ -1,7 +1,7 @@
 """Parts of which towers and heads are composed: norms, MLP, attention, the plain transformer block."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,11 +26,7 @@ class Fp32LayerNorm(nn.LayerNorm):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with an activation between them: exact GELU, or CLIP's x * sigmoid(1.702 x).
-
-    The latter is silu(1.702 x) / 1.702, and its two factors go into the weights: one pass over the wide
-    activations instead of three.
-    """
+    """Two linear layers with an activation between them: exact GELU, or CLIP's x * sigmoid(1.702 x)."""
 
     def __init__(self, width: int, hidden: int, activation: Activation) -> None:
         super().__init__()
@@ -40,11 +36,39 @@ class Mlp(nn.Module):
 
     def forward(self, x: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows d"]:
         """Each row on its own."""
+        out: Tensor
         if self.activation == "gelu":
-            out: Tensor = self.c_proj(F.gelu(self.c_fc(x)))
-            return out
-        hidden = F.silu(F.linear(x, QUICK * self.c_fc.weight, QUICK * self.c_fc.bias))
-        return F.linear(hidden, self.c_proj.weight / QUICK, self.c_proj.bias)
+            out = self.c_proj(F.gelu(self.c_fc(x)))
+        else:
+            linear = (self.c_fc.weight, self.c_fc.bias, self.c_proj.weight, self.c_proj.bias)
+            out = _QuickMlp.apply(x.flatten(0, -2), *linear).unflatten(0, x.shape[:-1])
+        return out
+
+
+class _QuickMlp(torch.autograd.Function):
+    """Keeps what goes into the activation and makes what comes out again in the backward pass.
+
+    x * sigmoid(1.702 x) is silu(1.702 x) / 1.702; the matrix products take both factors along.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, weight_out: Tensor, bias_out: Tensor
+    ) -> Tensor:
+        scaled = torch.addmm(bias, x, weight.T, beta=QUICK, alpha=QUICK)
+        ctx.save_for_backward(x.to(scaled.dtype), scaled, weight, weight_out)
+        return torch.addmm(bias_out, F.silu(scaled), weight_out.T, alpha=1 / QUICK)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        # In the precision of the forward pass: autocast, which cast the weights there, is off here.
+        x, scaled, weight, weight_out = (saved.to(grad.dtype) for saved in ctx.saved_tensors)
+        grad_scaled = torch.ops.aten.silu_backward(grad @ weight_out, scaled)
+        grad_x = grad_scaled @ weight if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[1:]):
+            return grad_x, None, None, None, None
+        grad_weight_out = (grad / QUICK).T @ F.silu(scaled)
+        return grad_x, grad_scaled.T @ x, grad_scaled.sum(0), grad_weight_out, grad.sum(0)
 
 
 class Attention(nn.Module):
@@ -136,37 +160,37 @@ class SharedClassAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b m d"], t: int) -> Float[Tensor, "b m d"]:
         """`x`: the class token, then the patches frame by frame; `t`: frames per clip."""
-        width, num_patches = x.shape[2], x.shape[1] - 1
-        # Splits, not slices: the gradient of a slice is a full-size tensor, that of a split one copy.
-        query, key_value = self.qkv(x).split([width, 2 * width], dim=-1)
-        query_cls, query_patches = query.unflatten(-1, (self.heads, -1)).split([1, num_patches], dim=1)
-        key_value = key_value.unflatten(-1, (2, self.heads, -1))  # (b, 1 + t n, 2, heads, e)
-        cls = _attend(query_cls, key_value)
-        key_value_cls, key_value_patches = key_value.split([1, num_patches], dim=1)
-        patches = self._in_groups(query_patches, key_value_cls, key_value_patches, t)
-        out: Tensor = self.proj(torch.cat([cls, patches], dim=1).flatten(2))
+        # Unbound and split, not sliced: the gradient of a slice is a full-size tensor, that of these one copy.
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        query_cls, queries = self._in_groups(query, t)
+        keys, values = (_each_with_class(*self._in_groups(part, t)) for part in (key, value))
+        cls = _attend(query_cls, key, value)
+        patches: Tensor = _attend(queries.flatten(0, 1), keys, values).unflatten(0, queries.shape[:2])
+        frames = patches.transpose(1, 2) if self.over == "time" else patches
+        out: Tensor = self.proj(torch.cat([cls, frames.flatten(1, 2)], dim=1).flatten(2))
         return out
 
     def _in_groups(
-        self,
-        query: Float[Tensor, "b tn heads e"],
-        key_value_cls: Float[Tensor, "b 1 2 heads e"],
-        key_value: Float[Tensor, "b tn 2 heads e"],
-        t: int,
-    ) -> Float[Tensor, "b tn heads e"]:
-        query, key_value = query.unflatten(1, (t, -1)), key_value.unflatten(1, (t, -1))
-        if self.over == "time":
-            query, key_value = query.transpose(1, 2), key_value.transpose(1, 2)  # (b, groups, members, …)
-        groups = query.shape[1]
-        shared = key_value_cls[:, None].expand(-1, groups, -1, -1, -1, -1)
-        key_value = torch.cat([shared, key_value], dim=2).flatten(0, 1)
-        mixed: Tensor = _attend(query.flatten(0, 1), key_value).unflatten(0, (-1, groups))
-        return (mixed.transpose(1, 2) if self.over == "time" else mixed).flatten(1, 2)
+        self, part: Float[Tensor, "b m heads e"], t: int
+    ) -> tuple[Float[Tensor, "b 1 heads e"], Float[Tensor, "b groups members heads e"]]:
+        """The class token's row, and the patches' rows by group."""
+        cls, patches = part.split([1, part.shape[1] - 1], dim=1)
+        frames = patches.unflatten(1, (t, -1))
+        return cls, frames.transpose(1, 2) if self.over == "time" else frames
+
+
+def _each_with_class(
+    cls: Float[Tensor, "b 1 heads e"], groups: Float[Tensor, "b groups members heads e"]
+) -> Float[Tensor, "_ k heads e"]:
+    shared = cls[:, None].expand(-1, groups.shape[1], -1, -1, -1)
+    return torch.cat([shared, groups], dim=2).flatten(0, 1)
 
 
 def _attend(
-    query: Float[Tensor, "b q heads e"], key_value: Float[Tensor, "b k 2 heads e"]
+    query: Float[Tensor, "b q heads e"],
+    key: Float[Tensor, "b k heads e"],
+    value: Float[Tensor, "b k heads e"],
 ) -> Float[Tensor, "b q heads e"]:
-    key, value = key_value.permute(2, 0, 3, 1, 4)
-    mixed: Tensor = F.scaled_dot_product_attention(query.transpose(1, 2), key, value)
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    mixed: Tensor = F.scaled_dot_product_attention(query, key, value)
     return mixed.transpose(1, 2)

@@ -34,7 +34,7 @@ def test_two_orthogonal_pairs_cost_twice_the_log_of_one_plus_e_to_the_minus_one(
 
 
 @pytest.mark.usefixtures("blocks_of_five")
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     size=st.integers(1, 17),
     width=st.integers(1, 9),
