@@ -39,7 +39,14 @@ class Reader:
     """The evaluation's own encoder over one model, without Ray."""
 
     def __init__(self, model: VideoTextModel, captions: Captions, pixels: Pixels, num_frames: int) -> None:
-        self._encoder = Encoder({"given": lambda: model}, captions, pixels, num_frames, batch_size=50)
+        self._encoder = Encoder(
+            {"given": lambda: model},
+            captions,
+            pixels,
+            num_frames,
+            batch_size=50,
+            on_gpu=torch.cuda.is_available(),
+        )
         torch.set_num_threads(1)
 
     def embedded(self, clips: pa.Table) -> Embeddings:
