@@ -127,32 +127,36 @@ def curves(run: Finished, tracking: Tracking) -> list[Curve]:
 
 def lines(run: Finished, tracking: Tracking) -> list[Line]:
     """What else was seen of every stage while it trained: scores of its checkpoints, attention over time."""
-    found, stream = [], run.recipe.validation.stream
+    found = []
     for stage, done in zip(run.recipe.training.stages, run.stages, strict=True):
         tracked = Run(tracking.uri, done.result["run_id"])
-        last = tracked.metrics()
-        levels = {
-            "t2v_R1": 100 / last.get(PREFIX + "clips", math.inf),
-            "position": 100 / num_transcripts(run),
-        }
-        pictures = {
-            "t2v_R1": f"text to video R@1 on {stream}",
-            "position": f"transcripts placed right on {stream}",
-        }
-        for name in sorted(last):
-            label, _, score = name.removeprefix(PREFIX).rpartition("/")
-            if name.startswith(PREFIX) and score in pictures:
-                points = tuple((float(step), value) for step, value in tracked.history(name))
-                found.append(Line(stage.name, pictures[score], label, points, levels[score]))
-            elif score == "temporal_share":
-                points = tuple((float(step), 100 * value) for step, value in tracked.history(name))
-                found.append(Line(stage.name, "attention over time", label, points))
+        found += validation_lines(run.recipe, stage.name, tracked)
+        for stream in stage.streams:
+            points = tuple(
+                (float(at), 100 * share) for at, share in tracked.history(f"{stream.name}/temporal_share")
+            )
+            if points:
+                found.append(Line(stage.name, "attention over time", stream.name, points))
     return found
 
 
-def num_transcripts(run: Finished) -> int:
-    """K, the transcripts of a clip that are sorted."""
-    return run.recipe.training.model.sorting.transcripts
+def validation_lines(recipe: Recipe, stage: str, tracked: Run) -> list[Line]:
+    """R@1 by register and the transcripts placed right, of the checkpoints that were scored."""
+    last = tracked.metrics()
+    if PREFIX + "clips" not in last:
+        return []
+    clips = last[PREFIX + "clips"]
+    where = f"on {recipe.validation.stream}, {clips:.0f} clips"
+    found = []
+    for name in sorted(name for name in last if name.startswith(PREFIX)):
+        label, _, score = name.removeprefix(PREFIX).rpartition("/")
+        points = tuple((float(step), value) for step, value in tracked.history(name))
+        if score == "t2v_R1":
+            found.append(Line(stage, f"text to video R@1 {where}", label, points, 100 / clips))
+        elif score == "position":
+            level = 100 / recipe.training.model.sorting.transcripts
+            found.append(Line(stage, f"transcripts placed right {where}", label, points, level))
+    return found
 
 
 def chance_of(recipe: Recipe, loss: str, batch_size: int) -> float | None:

@@ -177,7 +177,7 @@ def loss_chart(curves: Sequence[Curve]) -> Chart:
 
 
 def line_charts(lines: Iterable[Line]) -> list[Chart]:
-    """A picture per stage and kind of line, scores with a dot per checkpoint."""
+    """A picture per stage and kind of line, with a dot per value."""
     pictures: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         pictures.setdefault((line.stage, line.picture), []).append(line)
@@ -186,7 +186,7 @@ def line_charts(lines: Iterable[Line]) -> list[Chart]:
             picture,
             f"stage {stage}",
             "optimiser step",
-            tuple(Series(line.label, line.points, dots=line.points if line.chance else ()) for line in own),
+            tuple(Series(line.label, line.points, dots=line.points) for line in own),
             tuple({(line.chance, f"chance {line.chance:.3g} %") for line in own if line.chance}),
             percent=True,
         )

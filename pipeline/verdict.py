@@ -39,7 +39,7 @@ def above_chance(weights: Weights, name: str, trials: int) -> bool:
 def _retrieval(trained: Weights, start: Weights | None, name: str) -> Finding:
     clips = trained.runs[0].num_clips
     good = above_chance(trained, name, clips)
-    level = f"{'above' if good else 'not above'} chance ({_of(_chance(trained.runs[0], name), clips)})"
+    level = f"{'above' if good else 'not surely above'} chance ({_of(_chance(trained.runs[0], name), clips)})"
     than = f"; the start weights manage {_of(start.mean(name), clips)}" if start else ""
     found = f"{_of(trained.mean(name), clips)} of {clips} texts find their own video first"
     return Finding(good, f"Register {name.split('/')[0]}: {found}, {level}{than}.")
@@ -74,7 +74,7 @@ def _control(trained: Weights) -> Finding:
 def _twins(trained: Weights, name: str) -> Finding:
     # The two answers of a pair depend on one another, so a pair counts as one trial.
     good = above_chance(trained, name, trained.runs[0].num_twins // 2)
-    level = f"{'above' if good else 'not above'} chance (50 %)"
+    level = f"{'above' if good else 'not surely above'} chance (50 %)"
     told = "prefer their own video to the same events in another order"
     register = name.split("/")[1]
     return Finding(
