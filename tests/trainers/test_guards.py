@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from infra.errors import UserError
-from tests.ingest.clips import write_stream
 from tests.trainers.ranks import in_two_ranks
 from tests.trainers.spoiled import Spoiled
 from tests.trainers.tiny import NARRATED, plain_batches, training
@@ -21,14 +20,6 @@ from trainers.recipe import Training
 from trainers.trace import readable
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("store"))
-    for stream in ("narrated", "captioned"):
-        write_stream(folder, stream, 24)
-    return folder
 
 
 def uids_of(batch: Batch) -> list[str]:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.ingest.clips import write_stream
 from tests.trainers.tiny import NARRATED, plain_batches, training
 from trainers import checkpoint
 from trainers.batch import Batch
@@ -17,14 +16,6 @@ from trainers.models.weights import tvtsv2
 from trainers.recipe import Optimizer, Training
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = str(tmp_path_factory.mktemp("store"))
-    for stream in ("narrated", "captioned"):
-        write_stream(folder, stream, 24)
-    return folder
 
 
 def ignore(step: int, values: Mapping[str, float]) -> None:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pytest
 import torch
 from numpy.typing import NDArray
 
-from tests.ingest.clips import write_stream
 from tests.trainers.drivers import recipe_of
 from tests.trainers.ranks import in_two_ranks
 from tests.trainers.tiny import plain_batches
@@ -81,14 +79,6 @@ def whole(learner: Learner) -> Weights:
     """All weights; every rank calls it."""
     values = learner.task.model.state_dict().items()
     return {name: getattr(value, "full_tensor", lambda v=value: v)().numpy() for name, value in values}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = str(tmp_path_factory.mktemp("store"))
-    for stream in ("narrated", "captioned"):
-        write_stream(place, stream, 24)
-    return place
 
 
 def test_sharded_training_loses_what_whole_models_lose_and_goes_on_with_any_number_of_workers(
