@@ -20,12 +20,15 @@ _TRAIN_ENV = {
     # On a thread of its own, the end of a reading task is noticed a tenth of a second later, and the core waits.
     "RAY_DATA_METADATA_PREFETCH_ON_THREAD": "0",
 }
-_QUIET_ENV = {
+_RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # More processes start at once than cores: a warning about it would stand in the middle of our own lines.
     "RAY_worker_maximum_startup_concurrency": "8",
+    # Ray ends a process that was idle for a second where there are more than CPUs. Those of data tasks pause longer
+    # now and then, and starting them anew took a tenth of a small machine's time.
+    "RAY_idle_worker_killing_time_threshold_ms": "10000",
 }
 _SMALL_MEMORY = 16 * 2**30
 _SMALL_STORE = 768 * 2**20
@@ -148,7 +151,7 @@ def machine_cores() -> int:
 
 
 def _connect(address: str) -> None:
-    for name, value in (_TRAIN_ENV | _QUIET_ENV).items():
+    for name, value in (_TRAIN_ENV | _RAY_ENV).items():
         os.environ.setdefault(name, value)
     local = address == "local"
     if not local:

@@ -31,6 +31,7 @@ from ingest.stores.choice import Choice
 from ingest.stores.ledger import Ledger
 from ingest.stores.slots import Slots
 from ingest.stores.windows import STREAM_SCHEMA
+from ingest.units import Work, in_units
 from ingest.work import Feeder, Listener, Maker, Task, task_rows
 
 
@@ -55,34 +56,35 @@ class LiveStream:
         num_rows: int,
         unit_rows: int,
         choice: Choice | None = None,
-        decoders: int = 1,
-        decoder_cpus: float = 0.5,
+        prepare: Work | None = None,
+        tasks: int = 1,
+        task_cpus: float = 0.5,
     ) -> Dataset:
         """Rows [first_row, first_row + num_rows) of the order, as `ingest.streams.clip_stream` gives them.
 
-        `decoders`: CPUs that its actors may keep busy; each declares half of `decoder_cpus`, since Ray Data does not
-        know of them and believes that it has the whole. Raises UserError for sources without input shards and pools
-        that the cluster has no room for, ValueError for rows that are not whole units.
+        Its actors are as many as `tasks` and share CPUs with them; each declares half of `task_cpus`, since Ray Data
+        does not know of them and believes that it has the whole. Raises UserError for sources without input shards
+        and pools that the cluster has no room for, ValueError for rows that are not whole units.
         """
         if num_rows % unit_rows:
             raise ValueError(f"num_rows: {num_rows} rows are not whole units of {unit_rows}")
         size = unit_rows * -(-num_rows // (unit_rows * MAX_BLOCKS))
         stop = first_row + num_rows
         cuts = [{"first_row": row, "num_rows": min(size, stop - row)} for row in range(first_row, stop, size)]
-        tasks = self._tasks()
+        planned = self._tasks()
         record = Ledger(self.record, self.stream)
         maker = Maker(self.sources, self.settings, self.record)
-        feeder = Feeder(maker, Slots(len(tasks), seed), choice)
-        speech, decode = self.pools(decoders, decoder_cpus)
+        feeder = Feeder(maker, Slots(len(planned), seed), choice)
+        speech, decode = self.pools(tasks, task_cpus)
         numbered = ray.data.from_items(cuts, override_num_blocks=max(1, len(cuts))).map_batches(
             _Numbered,
-            fn_constructor_args=(tasks, record, feeder, speech, decode),
+            fn_constructor_args=(planned, record, feeder, speech, decode),
             compute=ActorPoolStrategy(size=1),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=0,  # it waits for those that work
         )
-        dataset = numbered.repartition(target_num_rows_per_block=unit_rows, strict=True)
+        dataset = in_units(numbered, unit_rows, [prepare] if prepare else [], tasks, task_cpus)
         dataset.context.execution_options.preserve_order = True
         return dataset
 
@@ -90,13 +92,13 @@ class LiveStream:
         """Names what decides the order and the clips: the input shards and the settings."""
         return stable_uid(self._settings, *(task.shard.hash for task in self._tasks()))
 
-    def pools(self, decoders: int, decoder_cpus: float) -> tuple[Pool, Pool]:
+    def pools(self, tasks: int, task_cpus: float) -> tuple[Pool, Pool]:
         """The speech and the decoding actors, `max_actors` of each: all start at once and stay.
 
         Speech has as many as ingest would let it grow to (none without narrated sources), decoding what is left.
         """
         spoken = any(source.narrated for source in self.sources)
-        planned = plan_pools(alive(ray.nodes()), self.settings.pools, spoken, decoder_cpus / 2, decoders)
+        planned = plan_pools(alive(ray.nodes()), self.settings.pools, spoken, task_cpus / 2, tasks)
         speech = replace(planned.speech, max_actors=planned.speech.max_actors * spoken)
         return speech, replace(planned.decode, max_actors=planned.decode.min_actors)
 
@@ -126,7 +128,7 @@ def check_room(streams: Sequence[LiveStream], plan: CpuPlan, workers: int, worke
     cpus, gpus = (
         sum(getattr(pool, name) * pool.max_actors for pool in pools) for name in ("num_cpus", "num_gpus")
     )
-    units = len(streams)  # cutting a stream into units takes a whole CPU
+    units = len(streams)  # preparing a stream's units takes up to a whole CPU
     total = sum(node.num_cpus for node in nodes) - plan.validation
     _check("CPUs", total, workers, plan.worker, cpus, units)
     _check("GPUs", sum(node.num_gpus for node in nodes), workers, worker_gpus, gpus, 0)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
-from ray.data import Dataset, TaskPoolStrategy
+from ray.data import Dataset
 
 from infra.errors import UserError, told
 from infra.session import MAX_BLOCKS
@@ -19,6 +19,7 @@ from ingest.stores.order import Order, row_groups
 from ingest.stores.shards import part_uri, parts_of, read_part
 from ingest.stores.webdataset import export_part
 from ingest.stores.windows import read_window
+from ingest.units import Work, in_units
 
 _DECODED_AT_ONCE = 16  # clips; a block of more would be large
 
@@ -33,16 +34,17 @@ def clip_stream(
     unit_rows: int,
     choice: Choice | None = None,
     frames: Frames | None = None,
-    decoders: int | None = None,
-    decoder_cpus: float = 0.5,
+    prepare: Work | None = None,
+    tasks: int = 2,
+    task_cpus: float = 0.5,
 ) -> Dataset:
     """Clips in the order of (ledger, seed): rows [first_row, first_row + num_rows) of the endless order.
 
-    Rows are those of CLIP_SCHEMA with `position`, `epoch` and `valid`; each block holds
-    exactly `unit_rows` rows. Of a clip's candidate frames only those that `choice` takes are delivered. `frames`:
-    the settings of a store of references, whose frames are decoded on the way, by at most `decoders` tasks at a time
-    of `decoder_cpus` each. Raises UserError for a stream
-    without clips, ValueError for rows that are not whole units.
+    Rows are those of CLIP_SCHEMA with `position`, `epoch` and `valid`, or what `prepare` makes of them; each block
+    holds exactly `unit_rows` rows. Of a clip's candidate frames only those that `choice` takes are delivered.
+    `frames`: the settings of a store of references, whose frames are decoded on the way. Units are decoded and
+    prepared by at most `tasks` tasks at a time of `task_cpus` each. Raises UserError for a stream without clips,
+    ValueError for rows that are not whole units.
     """
     if num_rows % unit_rows:
         raise ValueError(f"num_rows: {num_rows} rows are not whole units of {unit_rows}")
@@ -51,19 +53,11 @@ def clip_stream(
     rows = [{"first_row": first, "num_rows": count} for first, count in cuts]
     decode = _decoding(frames, choice)
     reader = _WindowReader(store, stream, order, choice, decode is not None)
-    dataset = (
-        ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
-        .map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
-        .repartition(target_num_rows_per_block=unit_rows, strict=True)
+    dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows))).map_batches(
+        reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5
     )
-    if decode:
-        dataset = dataset.map_batches(
-            decode,
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=decoder_cpus,
-            compute=TaskPoolStrategy(size=decoders),
-        )
+    work = [step for step in (decode, prepare) if step]
+    dataset = in_units(dataset, unit_rows, work, tasks, task_cpus)
     dataset.context.execution_options.preserve_order = True
     return dataset
 

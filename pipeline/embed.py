@@ -18,11 +18,11 @@ from infra.errors import UserError
 from trainers.batch import trim_padding
 from trainers.checkpoint import load_model
 from trainers.data import Prepare
+from trainers.inputs import to_input
 from trainers.loop import first_weights
 from trainers.models.tokenizers import ClipTokenizer
 from trainers.models.video_text import VideoTextModel
 from trainers.objectives.contrastive import unit
-from trainers.pixels import to_input
 from trainers.recipe import Model, Pixels, Stream, Training
 
 Load = Callable[[], VideoTextModel]
@@ -231,7 +231,7 @@ class Encoder:
         return means
 
     def _features(self, model: VideoTextModel, texts: Sequence[str]) -> Tensor:
-        return model.encode_text(trim_padding(self.tokenizer(texts)).to(self.device))
+        return model.encode_text(trim_padding(torch.from_numpy(self.tokenizer(texts))).to(self.device))
 
     def _sort(self, model: VideoTextModel, sequence: Tensor, said: Sequence[Sequence[str]]) -> dict[str, Any]:
         """Logits with a clip's own video and with the next one's of the batch; zeros where not `sorted`."""

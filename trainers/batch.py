@@ -38,13 +38,3 @@ def trim_padding(tokens: Int[Tensor, "*texts context"], multiple: int = 4) -> In
     """
     longest = int(tokens.flatten(0, -2).argmax(dim=-1).max()) + 1
     return tokens[..., : -(-longest // multiple) * multiple]
-
-
-def num_kept(num_patches: int, mask_ratio: float) -> int:
-    """Patches kept per frame, rounded down in double precision as published: 256 at 0.7 gives 76."""
-    return int(num_patches * (1 - mask_ratio))
-
-
-def draw_keep(num_patches: int, mask_ratio: float, generator: torch.Generator) -> Int64[Tensor, " n"]:
-    """Kept patch positions of one clip: the start of a random permutation, not sorted (TVTSv2, section 4)."""
-    return torch.randperm(num_patches, generator=generator)[: num_kept(num_patches, mask_ratio)]

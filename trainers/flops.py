@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from trainers.batch import num_kept
 from trainers.freezing import freeze
+from trainers.masks import num_kept
 from trainers.models.video_text import VideoTextModel
 from trainers.recipe import Model, SortingHead, Stage, Stream, TextTower, Training
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import ray.data
-from ray.data import Dataset, ExecutionOptions, TaskPoolStrategy
+from ray.data import Dataset, ExecutionOptions
 from ray.train import DataConfig
 from ray.train.v2.api.config import RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -42,7 +42,7 @@ Progress = Callable[[int, Mapping[str, float]], None]
 
 @runtime_checkable
 class ClipStream(Protocol):
-    """Rows of clips in a fixed endless order, from a position on, in blocks of exactly `unit_rows` rows."""
+    """Clips in a fixed endless order, from a position on, prepared, in blocks of exactly `unit_rows`."""
 
     def __call__(
         self,
@@ -52,13 +52,13 @@ class ClipStream(Protocol):
         num_rows: int,
         unit_rows: int,
         choice: FrameChoice,
-        decoders: int,
-        decoder_cpus: float,
+        prepare: Prepare,
+        tasks: int,
+        task_cpus: float,
     ) -> Dataset:
         """`choice`: which of a clip's frames are wanted; others need not be delivered.
 
-        Frames that are decoded on the way are so by `decoders` tasks at a time of `decoder_cpus` each; the preparation
-        that follows takes as many of the same, so that the two become one task and no whole frame travels.
+        At most `tasks` tasks of `task_cpus` each are at work at a time on what a unit needs: decoding, preparing.
         """
         ...
 
@@ -181,21 +181,15 @@ class _Remaining:
         prepare = Prepare(stream, job.training.model, job.training.pixels, job.training.seed)
         # Each of these tasks has a process: as many as Ray would start by their shares is too many.
         tasks, cpus = preparing_tasks(resources.readers_of(len(stage.streams)), resources.reader)
-        rows = self.rows(
+        return self.rows(
             seed=job.training.seed,
             first_row=steps_of(stage, self.index, 0, step) * stream.batch_size,
             num_rows=remaining,
             unit_rows=rows_per_block(stream, job.training.pixels.crop, job.counts),
             choice=prepare.choice,
-            decoders=tasks,
-            decoder_cpus=cpus,
-        )
-        return rows.map_batches(
-            prepare,
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=cpus,
-            compute=TaskPoolStrategy(size=tasks),
+            prepare=prepare,
+            tasks=tasks,
+            task_cpus=cpus,
         )
 
     def _resources_now(self) -> CpuPlan:

@@ -16,12 +16,12 @@ from trainers.freezing import freeze
 from trainers.gathering import num_ranks
 from trainers.gradients import Gradients
 from trainers.guards import Guard, memory_named, unit_or_nan
+from trainers.inputs import to_input
 from trainers.models.blocks import compile_blocks, recompute_activations
 from trainers.models.starts import start_temporal_attention
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights.files import load_start, read_weights
 from trainers.optimizers import build_optimizer, set_rates
-from trainers.pixels import to_input
 from trainers.profiling import profiled
 from trainers.recipe import Launch, Stage, Stream, Training
 from trainers.sharding import load_optimizer, shard

@@ -1,14 +1,11 @@
-"""Stored frames -> the video tower's input (TVTSv2, 10.2): windows are cut by the data workers and become floats
-on the training device. Only the bytes that are needed travel, and clips of different shapes fit into one batch.
+"""Stored frames -> the windows of a clip (TVTSv2, 10.2), cut by the data workers: only the bytes that are needed
+travel, and clips of different shapes fit into one batch. `trainers.inputs` makes floats of them.
 """
 
 from functools import cache
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
-from torch import Tensor
+from jaxtyping import Int64, UInt8
 
 from trainers.recipe import Pixels
 
@@ -45,20 +42,6 @@ def cut(
     columns = nearest_sources(width, wide)[left : left + span]
     window: UInt8[np.ndarray, "crop crop 3"] = frame[rows][:, columns]
     return window
-
-
-def to_input(
-    windows: UInt8[Tensor, "b t crop crop 3"], side: int, config: Pixels
-) -> Float[Tensor, "b t 3 side side"]:
-    """Windows to what a tower with frames of `side` pixels reads: resized where their side differs (bicubic,
-    antialiased), scaled to [0, 1], normalised."""
-    floats = windows.permute(0, 1, 4, 2, 3).to(torch.float32, memory_format=torch.contiguous_format)
-    if config.crop != side:
-        flat = F.interpolate(floats.flatten(0, 1), (side, side), mode="bicubic", antialias=True)
-        floats = flat.clamp_(0, 255).unflatten(0, floats.shape[:2])  # a cubic overshoots beside edges
-    scale = torch.tensor(config.std, device=windows.device)[:, None, None]
-    shift = torch.tensor(config.mean, device=windows.device)[:, None, None]
-    return floats.div_(255).sub_(shift).div_(scale)
 
 
 def check_sides(side: int, config: Pixels) -> None:

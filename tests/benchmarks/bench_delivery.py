@@ -24,8 +24,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from ray.data import TaskPoolStrategy
-
 from infra import session
 from infra.session import plan_cpus
 from infra.tracking import tracking_for
@@ -81,7 +79,7 @@ def ours(store: str, frames: Frames, num_batches: int) -> Iterator[Any]:
     plan = plan_cpus(session.start("local").num_cpus, workers=1)
     tasks, cpus = preparing_tasks(WORKERS, plan.reader)
     prepare = Prepare(STREAM, Model(), PIXELS, seed=0)
-    rows = clip_stream(
+    prepared = clip_stream(
         store,
         STREAM.name,
         seed=0,
@@ -90,15 +88,9 @@ def ours(store: str, frames: Frames, num_batches: int) -> Iterator[Any]:
         unit_rows=rows_per_block(STREAM, PIXELS.crop, [1]),
         choice=prepare.choice,
         frames=frames,
-        decoders=tasks,
-        decoder_cpus=cpus,
-    )
-    prepared = rows.map_batches(
-        prepare,
-        batch_size=None,
-        batch_format="pyarrow",
-        num_cpus=cpus,
-        compute=TaskPoolStrategy(size=tasks),
+        prepare=prepare,
+        tasks=tasks,
+        task_cpus=cpus,
     )
     (share,) = prepared.streaming_split(1, equal=True)
     for columns in share.iter_torch_batches(batch_size=STREAM.batch_size, prefetch_batches=1, drop_last=True):

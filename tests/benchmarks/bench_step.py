@@ -26,10 +26,11 @@ from tests.benchmarks.paired import result, timed_in_turns
 from tests.benchmarks.peaks import peak_of
 from tests.benchmarks.plain_model import plain_losses
 from tests.trainers.small_models import small_batch
-from trainers.batch import Batch, num_kept
+from trainers.batch import Batch
 from trainers.flops import peak_flops, step_flops
 from trainers.freezing import freeze
 from trainers.loop import Learner, build_learner
+from trainers.masks import num_kept
 from trainers.models.video_text import VideoTextModel
 from trainers.optimizers import build_optimizer
 from trainers.recipe import Model, Optimizer, Stream

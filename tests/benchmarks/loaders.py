@@ -54,7 +54,7 @@ def sample(jpegs: list[bytes], caption: str, wanted: Wanted, generator: np.rando
     """One clip, with the decoder that we use."""
     chosen = [jpegs[number] for number in drawn(len(jpegs), wanted.frames, generator)]
     frames = [simplejpeg.decode_jpeg(jpeg, colorspace="RGB") for jpeg in chosen]
-    return cropped(frames, wanted.pixels, generator), ClipTokenizer()([caption]).numpy()
+    return cropped(frames, wanted.pixels, generator), ClipTokenizer()([caption])
 
 
 class ParquetClips(IterableDataset[Sample]):
@@ -114,7 +114,7 @@ class Films(Dataset[Sample]):
         index = number % len(self.paths)
         reader = decord.VideoReader(io.BytesIO(self.paths[index].read_bytes()), num_threads=1)
         frames = reader.get_batch(drawn(len(reader), self.wanted.frames, generator)).asnumpy()
-        tokens = ClipTokenizer()([self.captions[index]]).numpy()
+        tokens = ClipTokenizer()([self.captions[index]])
         return cropped(list(frames), self.wanted.pixels, generator), tokens
 
 

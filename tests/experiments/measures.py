@@ -117,7 +117,7 @@ def told_by_text(model: VideoTextModel) -> float:
     of one motion are that differ in the thing (1 - cosine of the text features, mean over all pairs).
     """
     sentences = [narration(Event(thing, motion)) for thing in ALL_THINGS for motion in MOTIONS]
-    features = model.encode_text(ClipTokenizer(model.config.text.context)(sentences))
+    features = model.encode_text(torch.from_numpy(ClipTokenizer(model.config.text.context)(sentences)))
     unit = functional.normalize(features, dim=-1).unflatten(0, (len(ALL_THINGS), len(MOTIONS)))
     by_motion, by_thing = _spread(unit), _spread(unit.transpose(0, 1))
     return 100 * by_motion / by_thing

@@ -216,6 +216,7 @@ def test_the_stream_has_every_row_once_an_epoch_in_whole_units_from_any_position
         stream = clip_stream(str(tmp_path), "a", seed=3, first_row=first_row, num_rows=num_rows, unit_rows=6)
         units = list(stream.iter_batches(batch_size=None, batch_format="pyarrow"))
         assert {unit.num_rows for unit in units} <= {6}
+        assert "->StreamingRepartition" in stream.stats()  # no stage of its own
         return [(r["position"], r["epoch"], r["uid"]) for unit in units for r in unit.to_pylist()]
 
     rows = read(0, 180)

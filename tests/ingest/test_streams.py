@@ -102,8 +102,9 @@ def batches(
     """Two epochs of five videos, or ten of a still, as training gets them."""
     frames = replace(FRAMES, store=kind)  # type: ignore[arg-type]
     plan: dict[str, Any] = {"seed": 3, "first_row": first_row, "num_rows": 10 - first_row, "unit_rows": 2}
-    rows = clip_stream(store, prepare.stream.name, **plan, choice=prepare.choice, frames=frames)
-    prepared = rows.map_batches(prepare, batch_size=None, batch_format="pyarrow")
+    prepared = clip_stream(
+        store, prepare.stream.name, **plan, choice=prepare.choice, frames=frames, prepare=prepare
+    )
     return list(prepared.iter_batches(batch_size=2, batch_format="numpy"))
 
 
@@ -159,8 +160,8 @@ def test_a_medium_that_is_gone_keeps_its_place_and_is_not_valid(tmp_path: Path) 
     )
     assert clips["frames"].to_pylist() == [[], []]
     plan: dict[str, Any] = {"seed": 0, "first_row": 0, "num_rows": 2, "unit_rows": 2}
-    stream = clip_stream(store, "captioned", **plan, choice=PREPARE.choice, frames=frames)
-    (batch,) = stream.map_batches(PREPARE, batch_size=None, batch_format="pyarrow").iter_batches(batch_size=2)
+    stream = clip_stream(store, "captioned", **plan, choice=PREPARE.choice, frames=frames, prepare=PREPARE)
+    (batch,) = stream.iter_batches(batch_size=2)
     assert batch["position"].tolist() == [0, 1]
     assert batch["valid"].tolist() == [False, False]
 

@@ -73,7 +73,7 @@ def test_a_register_of_sentences_is_the_mean_of_their_unnormalised_features(embe
     place = embedded.uids.index(synthetic_clip(5).uid)
     model = WEIGHTS().eval()
     with torch.inference_mode():
-        features = model.encode_text(_encoder().tokenizer(["one 5", "two 5"]))
+        features = model.encode_text(torch.from_numpy(_encoder().tokenizer(["one 5", "two 5"])))
     np.testing.assert_allclose(embedded.texts["A"][place], features.mean(dim=0), atol=1e-5)
 
 

@@ -11,9 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.trainers.models.test_video_text import B16, B32, H14
 from tests.trainers.small_models import small_batch
-from trainers.batch import Batch, num_kept
+from trainers.batch import Batch
 from trainers.flops import forward_flops, peak_flops, step_flops
 from trainers.freezing import freeze
+from trainers.masks import num_kept
 from trainers.models.video_text import VideoTextModel
 from trainers.recipe import Model, Pixels, Stage, Stream, Training
 from trainers.task import Task

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from tests.trainers import computed
 from tests.trainers.recorded import Family, RecordedSet, set_names
-from trainers.batch import num_kept
 from trainers.evaluation.retrieval import rank_metrics, t2v_ranks, v2t_ranks
+from trainers.inputs import to_input
+from trainers.masks import num_kept
 from trainers.models.tokenizers import ClipTokenizer
 from trainers.optimizers import build_optimizer
-from trainers.pixels import centre, cut, room, to_input
+from trainers.pixels import centre, cut, room
 from trainers.recipe import Pixels
 
 # the sidecar's tolerance, in prose there

@@ -4,7 +4,8 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from trainers.pixels import centre, check_sides, cut, nearest_sources, resized_size, room, to_input
+from trainers.inputs import to_input
+from trainers.pixels import centre, check_sides, cut, nearest_sources, resized_size, room
 from trainers.recipe import CLIP_MEAN, CLIP_STD, Pixels
 
 PLAIN = Pixels(2, 2, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from infra.errors import UserError
 from infra.objects import read_bytes
+from trainers.inputs import to_input
 from trainers.models.weights.files import read_file
 from trainers.models.weights.places import files_at
-from trainers.pixels import centre, check_sides, cut, resized_size, room, to_input
+from trainers.pixels import centre, check_sides, cut, resized_size, room
 from trainers.plain import from_plain
 from trainers.recipe import Model, Pixels
 

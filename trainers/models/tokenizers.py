@@ -7,9 +7,9 @@ from functools import cache
 
 import ftfy
 import instant_clip_tokenizer
-import torch
+import numpy as np
 from jaxtyping import Int64
-from torch import Tensor
+from numpy.typing import NDArray
 
 
 @cache
@@ -30,10 +30,10 @@ class ClipTokenizer:
     context: int = 77
     """Ids per text, start and end included."""
 
-    def __call__(self, texts: Sequence[str]) -> Int64[Tensor, "n context"]:
+    def __call__(self, texts: Sequence[str]) -> Int64[np.ndarray, "n context"]:
         """One row of ids per text."""
         cleaned = [clean(text) for text in texts]
         if not cleaned:
-            return torch.empty(0, self.context, dtype=torch.int64)
-        ids = _vocabulary().tokenize_batch(cleaned, context_length=self.context)
-        return torch.from_numpy(ids.astype("int64"))
+            return np.empty((0, self.context), np.int64)
+        ids: NDArray[np.uint16] = _vocabulary().tokenize_batch(cleaned, context_length=self.context)
+        return ids.astype(np.int64)

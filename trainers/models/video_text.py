@@ -92,8 +92,8 @@ class VideoTextModel(nn.Module):
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
         """The embeddings of texts, of length one (TVTSv2, sections 5 and 13)."""
-        tokens = ClipTokenizer(self.config.text.context)(texts).to(self.text.projection.device)
-        return F.normalize(self.encode_text(tokens), dim=-1, eps=1e-8)
+        tokens = torch.from_numpy(ClipTokenizer(self.config.text.context)(texts))
+        return F.normalize(self.encode_text(tokens.to(self.text.projection.device)), dim=-1, eps=1e-8)
 
     def _usage(self) -> Usage:
         if self.usage is None:

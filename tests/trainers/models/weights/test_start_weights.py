@@ -100,7 +100,7 @@ def test_weights_in_an_unknown_layout_are_refused() -> None:
 
 class _Hostile:
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (print, ("code ran",))
+        return (exec, ("print('code ran')",))
 
 
 def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +133,7 @@ def _cut_off(path: Path) -> None:
     ("name", "write", "sentence"),
     [
         ("a.pth", _wrong_key, r"missing: video_model\.proj; extra: video_model\.projj$"),
-        ("a.pth", _hostile, "wants to call builtins.print when it is read, so it is refused"),
+        ("a.pth", _hostile, "wants to call builtins.exec when it is read, so it is refused"),
         ("a.safetensors", _cut_off, "is cut off or not a safetensors file"),
         ("a.safetensors", lambda path: None, "not found"),
     ],
