@@ -19,7 +19,7 @@ from pipeline.recipes.resolve import OURS, resolve
 Options = TypeVar("Options")
 Flat = Annotated[Recipe, tyro.conf.arg(name="")]
 
-USAGE = """[bold]reelscript[/] VERB RECIPE [fields]     from raw video archives to video-text models on Ray
+USAGE = """[bold]reelscript[/] VERB RECIPE \\[fields]     from raw video archives to video-text models on Ray
 
   [bold]demo[/]        the whole of it on a small narrated corpus, offline; ends with a table and a page
   [bold]run[/]         ingest, train, search, evaluate and report in order; finished steps are skipped
@@ -33,6 +33,12 @@ USAGE = """[bold]reelscript[/] VERB RECIPE [fields]     from raw video archives 
 
 Recipes: {recipes}, or file.py:function of your own.
 [bold]reelscript VERB RECIPE --help[/] lists every field with its type, unit and default. --debug shows tracebacks."""
+VERB_USAGE = """[bold]reelscript {verb}[/] RECIPE \\[fields]
+
+{what}
+
+Recipes: {recipes}, or file.py:function of your own.
+[bold]reelscript {verb} RECIPE --help[/] lists every field with its type, unit and default."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,11 @@ def dispatch(words: list[str]) -> int:
         )
     if verb == "demo" and (not rest or rest[0].startswith("-")):
         rest = ["tvtsv2-tiny", *rest]
-    if not rest or rest[0] in ("-h", "--help"):
+    if rest and rest[0] in ("-h", "--help"):
+        usage = VERB_USAGE.format(verb=verb, what=VERBS[verb].__doc__, recipes=", ".join(OURS))
+        Console().print(usage, highlight=False, soft_wrap=True)
+        return 0
+    if not rest:
         raise UserError(f"Name a recipe: reelscript {verb} RECIPE, with RECIPE one of {', '.join(OURS)}.")
     options = parse(VERBS[verb], resolve(rest[0]), f"reelscript {verb} {rest[0]}", rest[1:])
     work(options, shlex.join(["reelscript", *words]))

@@ -116,7 +116,6 @@ def ingest(work: Work) -> Done:
     sources = [open_source(source, recipe.data.root) for source in recipe.data.sources]
     stands: dict[str, StreamSummary] = {}
     with step(work, "ingest"), progress("Ingest", "shards") as told:
-        check_root(recipe)
 
         def tell(stream: StreamSummary) -> None:
             stands[stream.stream] = stream

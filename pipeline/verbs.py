@@ -26,12 +26,14 @@ from tune.trials import check_search
 
 def run_all(recipe: Recipe, command: str) -> None:
     """`reelscript run`: every step, then the table and the page."""
+    run.check_root(recipe)
     with working(recipe, command) as work:
         show(work, [run.everything(work)])
 
 
 def run_ingest(recipe: Recipe, command: str, export: str | None = None) -> None:
     """`reelscript ingest`."""
+    run.check_root(recipe)
     with working(recipe, command) as work:
         run.ingest(work)
         if export is not None:
@@ -48,7 +50,7 @@ def run_train(recipe: Recipe, command: str, stream: bool = False) -> None:
                 f"Checkpoints are not scored on {scored}: that reads the store, and --stream writes none."
             )
         checkpoint = run.train_until(replace(work, live=stream), work.num_stages)
-        work.say(f"The checkpoint after the last step: {checkpoint}")
+        work.say(f"The checkpoint that it ended with: {checkpoint}")
 
 
 def run_tune(recipe: Recipe, command: str, what: str) -> None:
@@ -84,6 +86,10 @@ def run_evaluate(recipe: Recipe, command: str, checkpoint: str | None) -> None:
 def run_demo(recipe: Recipe, command: str, seeds: Sequence[int]) -> None:
     """`reelscript demo`: make the corpus and the speech model, then everything, once per seed."""
     recipe = located(recipe)
+    outcome.terminal().print(
+        "This takes about 8 minutes per seed on 2 cores. It can be stopped: the same command continues.\n",
+        highlight=False,
+    )
     make_inputs(recipe)
     with working(recipe, command) as work:
         finished = [run.everything(replace(work, recipe=seeded(work.recipe, seed))) for seed in seeds]

@@ -144,9 +144,13 @@ def _draws(search: Search) -> list[dict[str, Value]]:
 
 
 def check_search(search: Search, training: Training) -> None:
-    """ValueError for a depth or field that there is not, a field that trials share, or a value that it cannot take."""
+    """ValueError for a depth or field that there is not, a field that trials share, a value that it cannot take, or a
+    metric of which less is better."""
     index = search.stage % len(training.stages)
     search_depths(search, training)
+    for metric in (search.metric, search.against):
+        if metric.endswith(("MedR", "MeanR")):
+            raise ValueError(f"search: {metric} is better the less it is; name a metric of which more is better")
     for name, dimension in search.space.items():
         first, stage, *rest = [*name.replace("-", "_").split("."), "", ""]
         if first in ("seed", "launch") or (first == "stages" and stage.isdigit() and int(stage) != index):

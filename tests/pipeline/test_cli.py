@@ -31,6 +31,8 @@ def sentence(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             "did you mean stages.1.optimizer.lr_rest",
         ),
         (["tune", "tvtsv2-tiny", "--search.depths", "0:8:2"], "6 is not within 0 to 4"),
+        (["tune", "tvtsv2-tiny", "--search.metric", "D/t2v_MedR"], "is better the less it is"),
+        (["run", "tvtsv2-tiny", "--data.root", "absent"], "there is no folder absent: set --data.root"),
         (["run"], "Name a recipe"),
     ],
 )
