@@ -150,7 +150,9 @@ def check_search(search: Search, training: Training) -> None:
     search_depths(search, training)
     for metric in (search.metric, search.against):
         if metric.endswith(("MedR", "MeanR")):
-            raise ValueError(f"search: {metric} is better the less it is; name a metric of which more is better")
+            raise ValueError(
+                f"search: {metric} is better the less it is; name a metric of which more is better"
+            )
     for name, dimension in search.space.items():
         first, stage, *rest = [*name.replace("-", "_").split("."), "", ""]
         if first in ("seed", "launch") or (first == "stages" and stage.isdigit() and int(stage) != index):
