@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -197,11 +198,21 @@ def _make_all(plan: _Plan, corpus: Corpus, progress: Progress, processes: int) -
     # A fork would inherit the locks of whatever threads the caller runs.
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=fresh) as pool:
-        tasks: dict[Future[None], tuple[str, int]] = {
-            pool.submit(write_still_shard, corpus.cc12m, shard, CANVAS): ("stills", shard.count)
-            for shard in plan.stills
-        }
-        tasks |= {pool.submit(_make_films, batch): ("videos", len(batch)) for batch in batches}
+        jobs: list[tuple[float, tuple[str, int], Callable[[], None]]] = [
+            (n / len(batches), ("videos", len(batch)), partial(_make_films, batch))
+            for n, batch in enumerate(batches)
+        ]
+        jobs += [
+            (
+                n / len(plan.stills),
+                ("stills", shard.count),
+                partial(write_still_shard, corpus.cc12m, shard, CANVAS),
+            )
+            for n, shard in enumerate(plan.stills)
+        ]
+        # Side by side from first to last: files then come at one rate, though a video takes as long as many stills.
+        jobs.sort(key=lambda job: job[0])
+        tasks: dict[Future[None], tuple[str, int]] = {pool.submit(work): kind for _, kind, work in jobs}
         try:
             for task in as_completed(tasks):
                 task.result()
