@@ -16,7 +16,8 @@ def in_units(rows: Dataset, unit_rows: int, work: Sequence[Work], tasks: int, ta
 
     At most `tasks` tasks of `task_cpus` each do so at a time. Cut in a stage of its own, every clip would travel once
     more, and the cutting would take a whole CPU; but Ray hands exactly a unit to a stage that a strict repartition
-    follows, if both declare the same. `repartition` has no words for that (2.60), so its operator is told.
+    follows, if both declare the same. `repartition` has no words for that (2.60), so its operator is told. (`tasks` is
+    never unlimited: with a reader that declares the same CPUs and no limit, Ray would make one task of all three.)
     """
     pool = TaskPoolStrategy(size=tasks)
     done = rows.map_batches(
