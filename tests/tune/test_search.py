@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 from mlflow import MlflowClient
 from ray.util import placement_group_table
@@ -116,21 +117,15 @@ def test_a_weak_trial_is_stopped_at_a_rung_and_leaves_no_worker_behind(tmp_path:
         write_stream(str(tmp_path / "store"), stream, 24)
     run = tracking_for(str(tmp_path)).start_run("search")
     search = Search(depths=(2, 0), scheduler="asha")
-    held = held_groups()
     found = searched(search, Score(tmp_path), str(tmp_path / "store"), str(tmp_path), run, steps=200)
     strong, weak = found.trials
     assert (strong.step, strong.stopped, strong.metrics["kept"]) == (200, False, 1.0)
     assert (weak.step, weak.stopped, weak.metrics["kept"]) == (50, True, 0.0)
     assert found.winner == Setting(2)
     until = time.monotonic() + 30
-    while held_groups() - held and time.monotonic() < until:
+    while ray.available_resources()["CPU"] < ray.cluster_resources()["CPU"] and time.monotonic() < until:
         time.sleep(0.2)
-    assert not held_groups() - held
-
-
-def held_groups() -> set[str]:
-    """Placement groups that hold CPUs; other tests of the session may have left some."""
-    return {name for name, group in placement_group_table().items() if group["state"] != "REMOVED"}
+    assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"], placement_group_table()
 
 
 @pytest.mark.usefixtures("ray_local")
