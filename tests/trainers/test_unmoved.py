@@ -1,7 +1,7 @@
 """TVTSv2 does not move: losses and weights of a short training are those recorded before the house was rebuilt.
 
-`python -m tests.trainers.test_unmoved` records them anew. That is right only after a change that is meant to move numbers,
-and is said in its commit.
+`python -m tests.trainers.test_unmoved` records them anew. That is right only after a change that is meant to move
+numbers, and is said in its commit.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ Found = dict[str, Any]
 def recipe() -> Training:
     """Stills, then narrated and captioned clips in turn, from weights whose first gradients are no rounding errors.
 
-    The rates are small and eps is large: of gradients that are zero but for rounding (of keys' biases) AdamW makes steps.
+    The rates are small and eps is large, since AdamW makes steps of gradients that are zero but for rounding.
     """
     fast = Optimizer(lr_new=1e-4, lr_rest=1e-5, eps=1e-5, form="torch", unused="skip", warmup_steps=4)
     published = Optimizer(lr_new=1e-4, lr_rest=1e-5, eps=1e-5, schedule="cosine", max_grad_norm=1.0)
