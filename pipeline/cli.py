@@ -24,7 +24,7 @@ USAGE = """[bold]reelscript[/] VERB RECIPE \\[fields]     from raw video archive
   [bold]demo[/]        the whole of it on a small narrated corpus, offline; ends with a table and a page
   [bold]run[/]         ingest, train, search, evaluate and report in order; finished steps are skipped
   [bold]ingest[/]      raw archives to train-ready shards; what cannot be used is set aside with its reason
-  [bold]tune[/]        search how many text blocks to freeze, or any field of the recipe
+  [bold]tune[/]        search any field of the recipe, such as how many blocks to freeze
   [bold]train[/]       the recipe's stages on the shards
   [bold]evaluate[/]    zero-shot retrieval, sorting and twins of a checkpoint, beside chance
   [bold]quarantine[/]  what was set aside and why; one medium or all tried again
@@ -59,12 +59,9 @@ class Ingest:
 
 @dataclass(frozen=True)
 class Tune:
-    """Search over the recipe; each trial is a training run of its own."""
+    """Search what `search.space` of the recipe names; each trial is a training run of its own."""
 
     recipe: Flat
-    search: Literal["freezing-depth", "space"] = "freezing-depth"
-    """What is searched: the number of frozen lower text blocks, and `--search.space` with it where that is set; or
-    the space alone, at the stage's own depth."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +112,13 @@ class Export:
     """Folder or URI of a checkpoint."""
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """Folder or URI to write; empty, absent, or the same export."""
-    layout: Literal["reelscript", "tvtsv2"] = "reelscript"
-    """"reelscript": config.json and model.safetensors, for VideoTextModel.from_pretrained and --init; "tvtsv2":
-    TVTSv2.pth as the released files are, without the sorting head."""
+    layout: str = "reelscript"
+    """"reelscript": config.json and model.safetensors, to load and for --init; or a layout of the system's own:
+    "tvtsv2", TVTSv2.pth as the released files are."""
     metrics: str | None = None
     """Numbers for the model card: evaluate.json of a run (OUTPUT/steps/seed-0), or a JSON file {metric: number}."""
+    recipe: str | None = None
+    """`file.py:function` of a recipe that registers a system of one's own; the checkpoint names only its kind."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def work(options: Any, command: str) -> None:
         case Ingest():
             verbs.run_ingest(options.recipe, command, options.export)
         case Tune():
-            verbs.run_tune(options.recipe, command, options.search)
+            verbs.run_tune(options.recipe, command)
         case Train():
             verbs.run_train(options.recipe, command, options.stream)
         case Evaluate():
@@ -195,6 +194,8 @@ def dispatch(words: list[str]) -> int:
         from pipeline.export import export, show
 
         asked = tyro.cli(Export, args=rest, prog="reelscript export")
+        if asked.recipe:
+            resolve(asked.recipe)
         show(export(asked.checkpoint, asked.folder, asked.layout, asked.metrics))
         return 0
     if verb not in VERBS:
@@ -218,7 +219,11 @@ def dispatch(words: list[str]) -> int:
 def parse(form: type[Options], recipe: Recipe | None, program: str, words: list[str]) -> Options:
     """The options of a verb. A name that is no field is answered with its nearest match."""
     default = form() if recipe is None else form(recipe)  # type: ignore[call-arg]
-    options, unknown = tyro.cli(form, default=default, args=words, prog=program, return_unknown_args=True)
+    # One of several kinds is chosen in the recipe; the command line changes the fields of the chosen one.
+    chosen = (tyro.conf.AvoidSubcommands,)
+    options, unknown = tyro.cli(
+        form, default=default, args=words, prog=program, return_unknown_args=True, config=chosen
+    )
     if unknown:
         raise UserError(unknown_field(unknown[0], default, program))
     return options

@@ -1,9 +1,11 @@
-"""Clips and their texts to features, as a Ray Data job: stored clips -> an actor with models -> numpy."""
+"""Held-out clips through models, a Ray Data job a round: stored clips -> an actor with models -> what was collected."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import dataclasses
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,25 +13,28 @@ import pyarrow.compute as pc
 import ray.data
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
 from infra import session
 from infra.errors import UserError
-from trainers.batch import trim_padding
+from ingest.settings import Frames
+from ingest.streams import read_stored, stored_clips
+from trainers.batch import Batch, Clips
 from trainers.checkpoint import load_model
 from trainers.data import Prepare
+from trainers.draws import Draws
+from trainers.evaluation.protocol import Columns, HeldOut, Round
+from trainers.evaluation.rounds import Collected, Job
+from trainers.evaluation.shown import Loaded, Shown
+from trainers.frame_choice import FrameChoice
 from trainers.inputs import to_input
 from trainers.loop import first_weights
-from trainers.models.tokenizers import ClipTokenizer
-from trainers.models.video_text import VideoTextModel
-from trainers.objectives.contrastive import unit
-from trainers.recipe import Model, Pixels, Stream, Training
+from trainers.reading import to_batch
+from trainers.recipe import Pixels, Stream, Training
+from trainers.systems.settings import Reads, RowReader, SystemSettings
 
-Load = Callable[[], VideoTextModel]
-"""Gives the model, on the worker that needs it: a `Checkpoint`, or `Fresh` weights."""
-Texts = Mapping[str, Sequence[str]]
-"""The texts of one medium by register."""
-Floats = NDArray[np.float32]
+Load = Callable[[], tuple[nn.Module, SystemSettings]]
+"""Gives a model and its sizes, on the worker that needs it: a `Checkpoint`, `Fresh` or `StartWeights`."""
 
 
 @dataclass(frozen=True)
@@ -38,98 +43,102 @@ class Checkpoint:
 
     uri: str
 
-    def __call__(self) -> VideoTextModel:
+    def __call__(self) -> tuple[nn.Module, SystemSettings]:
         """The model with these weights."""
-        return load_model(self.uri)[0]
+        return load_model(self.uri)
 
 
 @dataclass(frozen=True)
 class Fresh:
     """Random weights of a seed."""
 
-    model: Model
+    system: SystemSettings
     seed: int = 0
 
-    def __call__(self) -> VideoTextModel:
+    def __call__(self) -> tuple[nn.Module, SystemSettings]:
         """The model with these weights."""
-        return VideoTextModel.fresh(self.model, self.seed)
+        return self.system.built().fresh(self.system, self.seed), self.system
 
 
 @dataclass(frozen=True)
 class StartWeights:
-    """What the first stage of a training starts from: `training.init`, or fresh weights."""
+    """What the first stage of a training starts from: its start weights, or fresh ones."""
 
     training: Training
 
-    def __call__(self) -> VideoTextModel:
+    def __call__(self) -> tuple[nn.Module, SystemSettings]:
         """The model with these weights."""
-        return first_weights(self.training)
+        return first_weights(self.training), self.training.system
 
 
 @dataclass(frozen=True)
-class Embeddings:
-    """Features of n clips in stored order, not normalised, and what the sorting head says of m <= n of them.
+class Gallery:
+    """Held-out clips: where they are stored, and how they are shown to a model."""
 
-    Those m have K transcripts; `sorting` shows the head their own video, `control` another clip's.
-    """
+    held_out: HeldOut
+    store: str
+    pixels: Pixels
+    num_frames: int
+    batch_size: int
+    frames: Frames = Frames()
+    """The settings that the store was made with."""
+    reads: Reads | None = None
+    """What the system reads of a row beside the frames; None: nothing."""
 
-    uids: list[str]
-    media_uids: list[str]
-    video: Floats
-    """[n, d]"""
-    texts: Mapping[str, Floats]
-    """Register -> [n, d]: the mean over a clip's texts of that register, as in the contrastive objective."""
-    sorting: Floats
-    """[m, k, k]: row i says where in time transcript i belongs."""
-    control: Floats
-    """[m, k, k]"""
-    classes: Mapping[str, Floats] = field(default_factory=dict)
-    """Set of classes -> [n, classes]: cosine of each clip with each class prompt."""
+    @property
+    def media(self) -> frozenset[str] | None:
+        """The media that are taken where a round names none; None: all."""
+        return frozenset(self.held_out.captions) or None
+
+    @property
+    def choice(self) -> FrameChoice:
+        """The middle frame of each slice."""
+        return FrameChoice(self.num_frames, seed=0, training=False)
 
 
-def embed(
-    streams: Mapping[str, ray.data.Dataset],
-    models: Mapping[str, Load],
-    texts: Mapping[str, Texts],
-    frame_pixels: Pixels,
-    num_frames: int,
-    batch_size: int,
-    classes: Texts | None = None,
-) -> dict[str, dict[str, Embeddings]]:
-    """Every stream's clips through every model: model name -> stream name -> embeddings.
+def collect(gallery: Gallery, models: Mapping[str, Load], job: Job) -> Collected:
+    """What the rounds of a job collect, as one Ray Data job for all models: frames are prepared once, and an actor's
+    start costs more than a small model's work.
 
-    The first clip of each medium that `texts` names (by media uid), as published for evaluation (TVTSv2, section
-    13): middle frames, central crop, no mask. One job for all, since frames are prepared once and an actor's start
-    costs more than a small model's work. `classes`: class prompts by the
-    name of their set. UserError if a stream has no clip with texts or a clip cannot be read.
+    Clips are shown as published for evaluation (TVTSv2, section 13): middle frames, central crop, nothing drawn.
+    UserError if a stream has no clip that is wanted, a clip cannot be read, or features are not finite.
     """
     joined = session.start()
     plan = session.plan_cpus(joined.num_cpus)
     on_gpu = joined.num_gpus > 0
-    worker = {"models": models, "texts": texts, "frame_pixels": frame_pixels, "num_frames": num_frames}
+    block_rows = 8 * gallery.batch_size if on_gpu else None  # whole blocks; with GPUs Ray Data wants a number
     named = [
-        clips.map_batches(_Named(name), batch_size=None, batch_format="pyarrow", num_cpus=0.5)
-        for name, clips in streams.items()
+        stored_clips(gallery.store, name, choice=gallery.choice, frames=gallery.frames).map_batches(
+            _Named(name), batch_size=None, batch_format="pyarrow", num_cpus=0.5
+        )
+        for name in _streams(job)
     ]
-    encoded = (named[0].union(*named[1:]) if len(named) > 1 else named[0]).map_batches(
-        Encoder,
-        fn_constructor_kwargs={**worker, "batch_size": batch_size, "classes": classes, "on_gpu": on_gpu},
-        batch_size=8 * batch_size if on_gpu else None,  # whole blocks; with GPUs Ray Data wants a number
+    shown = (named[0].union(*named[1:]) if len(named) > 1 else named[0]).map_batches(
+        _Actor,
+        fn_constructor_kwargs={"gallery": gallery, "models": models, "job": job, "on_gpu": on_gpu},
+        batch_size=block_rows,
         batch_format="pyarrow",
         num_cpus=plan.reader,
         num_gpus=1 if on_gpu else 0,
         compute=ray.data.ActorPoolStrategy(size=_num_actors(joined, plan, on_gpu)),
     )
-    encoded.context.execution_options.preserve_order = True
-    blocks = list(encoded.iter_batches(batch_size=None, batch_format="numpy"))
-    return {model: {name: gather(blocks, model, name) for name in streams} for model in models}
+    shown.context.execution_options.preserve_order = True
+    rows = shown.iter_rows()
+    return gathered([pickle.loads(row["part"]) for row in rows], job)
 
 
-def embed_here(encoder: "Encoder", stream: str, clips: Iterable[pa.Table]) -> Embeddings:
-    """The clips of a stream through the one model of an encoder of this process. UserError as for `embed`."""
-    (model,) = encoder.models
-    named = map(_Named(stream), clips)
-    return gather([found for block in named for found in encoder(block)], model, stream)
+def collect_here(gallery: Gallery, models: "Models", job: Job) -> Collected:
+    """The same in this process, without Ray Data, which would take CPUs from a training."""
+    collector, parts = Collector(gallery, models, job), list[Part]()
+    for name in _streams(job):
+        for block in read_stored(gallery.store, name, choice=gallery.choice, frames=gallery.frames):
+            parts += collector(_Named(name)(block))
+    return gathered(parts, job)
+
+
+def _streams(job: Job) -> list[str]:
+    names = (name for rounds in job.values() for each in rounds for name in each.streams)
+    return list(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -149,110 +158,154 @@ def _num_actors(joined: session.Session, plan: session.CpuPlan, on_gpu: bool) ->
     return 1 if joined.local else plan.readers
 
 
-class Encoder:
-    """Holds the models; a block of stored clips in, their features out, a stream at a time. No texts, no features."""
+@dataclass(frozen=True)
+class Models:
+    """Models in evaluation mode on a device of this process, by name."""
 
-    def __init__(
-        self,
-        models: Mapping[str, Load],
-        texts: Mapping[str, Texts],
-        frame_pixels: Pixels,
-        num_frames: int,
-        batch_size: int,
-        classes: Texts | None = None,
-        *,
-        on_gpu: bool = False,
-        threads: int = 0,
-    ) -> None:
-        self.device = torch.device("cuda" if on_gpu else "cpu")
+    loaded: Mapping[str, Loaded]
+    device: torch.device
+
+    @classmethod
+    def load(
+        cls, models: Mapping[str, Load], held_out: HeldOut, *, on_gpu: bool = False, threads: int = 0
+    ) -> "Models":
+        """Load them all; `threads`: of this process, 0 for every core."""
+        device = torch.device("cuda" if on_gpu else "cpu")
         torch.set_num_threads(threads or session.machine_cores())
-        self.models = {name: load().to(self.device).eval() for name, load in models.items()}
-        self.texts, self.pixels, self.batch_size = texts, frame_pixels, batch_size
-        config = next(iter(self.models.values())).config
-        self.side = config.video.image_size
-        self.tokenizer = ClipTokenizer(config.text.context)
-        stream = Stream("evaluation", batch_size, "captions", {}, frames=num_frames)
-        self.prepare = Prepare(stream, config, frame_pixels, seed=0, training=False)
-        self.classes = {
-            name: {kind: self._prompts(model, prompts) for kind, prompts in (classes or {}).items()}
-            for name, model in self.models.items()
-        }
+        found = {}
+        for name, load in models.items():
+            model, system = load()
+            found[name] = Loaded(model.to(device).eval(), system, device, held_out)
+        return cls(found, device)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one batch of clips of one stream gave."""
+
+    stream: str
+    uids: list[str]
+    media_uids: list[str]
+    columns: Mapping[tuple[str, int], Columns]
+    """By model and the number of its round."""
+
+
+class _Actor:
+    """Loads the models once; blocks of stored clips in, parts out, as bytes: rounds collect what they like."""
+
+    def __init__(self, gallery: Gallery, models: Mapping[str, Load], job: Job, on_gpu: bool) -> None:
+        wanted = {name: models[name] for name in job}
+        self._collector = Collector(gallery, Models.load(wanted, gallery.held_out, on_gpu=on_gpu), job)
+
+    def __call__(self, block: pa.Table) -> Iterator[dict[str, list[bytes]]]:
+        for part in self._collector(block):
+            yield {"part": [pickle.dumps(part)]}
+
+
+class Collector:
+    """A block of stored clips in, what the rounds of a job collect out, a batch at a time."""
 
     @torch.inference_mode()
-    def __call__(self, block: pa.Table) -> Iterator[dict[str, Any]]:
-        named = block.filter(pa.array([uid in self.texts for uid in block["media_uid"].to_pylist()]))
-        streams = [named.filter(pc.equal(named["stream"], stream)) for stream in named["stream"].unique()]
-        for rows in (rows for stream in streams for rows in even_slices(stream, self.batch_size)):
-            media_uids = rows["media_uid"].to_pylist()
-            said = [[u["text"] for u in clip or ()] for clip in rows["transcripts"].to_pylist()]
-            frames = self._frames(rows)
-            columns = {name: np.array(rows[name].to_pylist()) for name in ("uid", "media_uid", "stream")}
-            for name, model in self.models.items():
-                found = self._encode(name, model, frames, media_uids, said)
-                columns |= {f"{name}/{column}": values for column, values in found.items()}
-            yield columns
+    def __init__(self, gallery: Gallery, models: Models, job: Job) -> None:
+        self._gallery, self._models, self._job = gallery, models, job
+        self._collecting = {
+            (name, place): each.collect(models.loaded[name])
+            for name, rounds in job.items()
+            for place, each in enumerate(rounds)
+        }
+        system = next(iter(models.loaded.values())).system
+        stream = Stream("evaluation", gallery.batch_size, gallery.reads or _Nothing(), {}, gallery.num_frames)
+        self._prepare = Prepare(stream, system, gallery.pixels, seed=0, training=False)
 
     @torch.inference_mode()
-    def _prompts(self, model: VideoTextModel, prompts: Sequence[str]) -> Tensor:
-        return unit(self._features(model, prompts)).T
+    def __call__(self, block: pa.Table) -> Iterator[Part]:
+        """`block`: rows of CLIP_SCHEMA and the name of their stream."""
+        for stream in block["stream"].unique().to_pylist():
+            rows = block.filter(pc.equal(block["stream"], stream))
+            for media, wanted in self._wanted(stream):
+                taken = rows if media is None else rows.filter(_among(rows["media_uid"], media))
+                for batch in even_slices(taken, self._gallery.batch_size):
+                    yield self._part(stream, batch, wanted)
 
-    def _encode(
-        self,
-        name: str,
-        model: VideoTextModel,
-        frames: Tensor,
-        media_uids: Sequence[str],
-        said: Sequence[Sequence[str]],
-    ) -> dict[str, Any]:
-        video = model.encode_video(frames)
-        pooled = unit(video.pooled)
-        classes = {
-            f"classes/{kind}": (pooled @ prompts).float().cpu().numpy()
-            for kind, prompts in self.classes[name].items()
-        }
-        registers = self.texts[media_uids[0]]
-        means = {f"texts/{name}": self._mean_texts(model, media_uids, name) for name in registers}
-        sorted_ = self._sort(model, video.sequence, said)
-        return {"video": video.pooled.float().cpu().numpy(), **means, **classes, **sorted_}
+    def _wanted(self, stream: str) -> list[tuple[frozenset[str] | None, list[tuple[str, int]]]]:
+        """The rounds that collect from a stream, those together that take the same media."""
+        found: list[tuple[frozenset[str] | None, list[tuple[str, int]]]] = []
+        for key in self._collecting:
+            each = self._job[key[0]][key[1]]
+            if stream not in each.streams:
+                continue
+            media = self._gallery.media if each.media is None else each.media
+            same = next((keys for other, keys in found if other == media), None)
+            if same is None:
+                found.append((media, [key]))
+            else:
+                same.append(key)
+        return found
 
-    def _frames(self, rows: pa.Table) -> Tensor:
-        """What the video tower reads, on the device."""
-        columns = self.prepare(_with_plan(rows))
+    def _part(self, stream: str, rows: pa.Table, wanted: Sequence[tuple[str, int]]) -> Part:
+        batch = self._batch(rows)
+        rows = rows.drop_columns(["frames"])
+        inputs: dict[int, torch.Tensor] = {}
+        shown: dict[str, Shown] = {}
+        columns = {}
+        for name, place in wanted:
+            if name not in shown:
+                loaded = self._models.loaded[name]
+                side = loaded.system.image_size
+                if side not in inputs:
+                    inputs[side] = to_input(batch.clips.frames, side, self._gallery.pixels)
+                shown[name] = Shown(loaded, rows, batch, inputs[side])
+            columns[name, place] = self._collecting[name, place](shown[name])
+        return Part(stream, rows["uid"].to_pylist(), rows["media_uid"].to_pylist(), columns)
+
+    def _batch(self, rows: pa.Table) -> Batch:
+        """What all models are shown, on the device."""
+        columns = self._prepare(_with_plan(rows))
         if not columns["valid"].all():
             broken = rows["uid"].to_pylist()[int(np.argmin(columns["valid"]))]
-            raise UserError(f"clip {broken} of the evaluation has no frame that can be read; ingest it again")
-        return to_input(torch.from_numpy(columns["frames"]).to(self.device), self.side, self.pixels)
+            lacks = "no frame that can be read"
+            lacks += ", or not what evaluation.reads takes" if self._gallery.reads else ""
+            raise UserError(f"clip {broken} of the evaluation has {lacks}; ingest it again")
+        tensors = {
+            name: torch.from_numpy(np.require(each, requirements="W")) for name, each in columns.items()
+        }
+        if self._gallery.reads:
+            return to_batch(tensors, self._prepare.system).to(self._models.device)
+        clips = Clips(*(tensors[field.name] for field in dataclasses.fields(Clips)))
+        return Batch(clips, None).to(self._models.device)
 
-    def _mean_texts(self, model: VideoTextModel, media_uids: Sequence[str], register: str) -> Floats:
-        texts = [self.texts[uid][register] for uid in media_uids]
-        features = self._features(model, [text for own in texts for text in own])
-        parts = features.split([len(own) for own in texts])
-        means: Floats = torch.stack([part.mean(dim=0) for part in parts]).float().cpu().numpy()
-        return means
 
-    def _features(self, model: VideoTextModel, texts: Sequence[str]) -> Tensor:
-        return model.encode_text(trim_padding(torch.from_numpy(self.tokenizer(texts))).to(self.device))
+def _among(uids: pa.ChunkedArray, media: frozenset[str]) -> pa.Array:
+    return pa.array([uid in media for uid in uids.to_pylist()], pa.bool_())
 
-    def _sort(self, model: VideoTextModel, sequence: Tensor, said: Sequence[Sequence[str]]) -> dict[str, Any]:
-        """Logits with a clip's own video and with the next one's of the batch; zeros where not `sorted`."""
-        count = model.config.sorting.transcripts
-        sortable = np.array([len(texts) == count for texts in said])
-        logits = np.zeros((2, len(said), count, count), np.float32)
-        if sortable.any():
-            texts = [text for own, fits in zip(said, sortable, strict=True) if fits for text in own]
-            features = self._features(model, texts).unflatten(0, (-1, count))
-            own = sequence[torch.from_numpy(sortable).to(self.device)]
-            for index, video in enumerate((own, own.roll(1, 0))):
-                logits[index, sortable] = model.sorting(video, features).float().cpu().numpy()
-        strange = sortable & (sortable.sum() > 1)  # a clip that is alone in its batch would meet itself
-        return {"sorting": logits[0], "sorted": sortable, "control": logits[1], "controlled": strange}
+
+@dataclass(frozen=True)
+class _Nothing(Reads):
+    """Frames alone. It never leaves its process, and is no kind of the table."""
+
+    kind: Literal["nothing"] = "nothing"
+
+    def reader(self, system: Any) -> RowReader:
+        """For any system."""
+        return _FramesAlone()
+
+
+class _FramesAlone:
+    columns: tuple[str, ...] = ()
+
+    def read(self, row: Mapping[str, Any], draws: Draws | None) -> tuple[()]:
+        return ()
+
+    def unreadable(self, draws: Draws | None) -> tuple[()]:
+        return ()
+
+    def stack(self, rows: Sequence[tuple[()]]) -> dict[str, NDArray[np.generic]]:
+        return {}
 
 
 def _with_plan(rows: pa.Table) -> pa.Table:
-    """What the preparation asks for beside the clip. Texts come from the caption file, not from the clip."""
+    """What the preparation asks for beside the clip."""
     count = rows.num_rows
-    unread = pa.array([[""]] * count, pa.list_(pa.string()))
-    rows = rows.set_column(rows.column_names.index("captions"), "captions", unread)
     rows = rows.append_column("position", pa.array(range(count), pa.int64()))
     rows = rows.append_column("epoch", pa.array([0] * count, pa.int64()))
     return rows.append_column("valid", pa.array([True] * count))
@@ -261,39 +314,37 @@ def _with_plan(rows: pa.Table) -> pa.Table:
 def even_slices(rows: pa.Table, most: int) -> list[pa.Table]:
     """The rows in as few slices of at most `most` as possible, their sizes differing by one at most.
 
-    So no clip is left alone in its batch while others could lend it a video for the control.
+    So no clip is left alone in its batch while others could lend it a video for a control.
     """
     slices = -(-rows.num_rows // most)
     borders = [rows.num_rows * index // max(1, slices) for index in range(slices + 1)]
     return [rows.slice(first, end - first) for first, end in pairwise(borders)]
 
 
-def gather(blocks: Sequence[Mapping[str, Any]], model: str, stream: str) -> Embeddings:
-    """What the blocks hold of one model and stream, in their order, the first clip of each medium."""
-    own = [block for block in blocks if block["stream"][0] == stream]
+def gathered(parts: Sequence[Part], job: Job) -> Collected:
+    """What the parts hold of each model's rounds, in their order."""
+    return {
+        name: [
+            {stream: _columns(parts, (name, place), stream, each) for stream in each.streams}
+            for place, each in enumerate(rounds)
+        ]
+        for name, rounds in job.items()
+    }
+
+
+def _columns(parts: Sequence[Part], key: tuple[str, int], stream: str, wanted: Round) -> Columns:
+    """UserError where there is nothing, and for numbers that are not finite."""
+    own = [part for part in parts if part.stream == stream and key in part.columns]
     if not own:
         raise UserError(
             f"no clip of the stream {stream!r} has texts in the caption file; check evaluation.captions"
         )
-    plain = {name: np.concatenate([block[name] for block in own]) for name in ("uid", "media_uid")}
-    first = np.sort(np.unique(plain["media_uid"], return_index=True)[1])
-    names = [name for name in own[0] if name.startswith(f"{model}/")]
-    columns = {
-        name.partition("/")[2]: np.concatenate([block[name] for block in own])[first] for name in names
-    }
-    for name, values in columns.items():
-        if not np.isfinite(values).all():
-            raise UserError(f"the {model} weights give {name} features that are not finite; they are broken")
-    return Embeddings(
-        uids=plain["uid"][first].tolist(),
-        media_uids=plain["media_uid"][first].tolist(),
-        video=columns["video"],
-        texts=_below(columns, "texts/"),
-        sorting=columns["sorting"][columns["sorted"]],
-        control=columns["control"][columns["controlled"]],
-        classes=_below(columns, "classes/"),
-    )
-
-
-def _below(columns: Mapping[str, Floats], prefix: str) -> dict[str, Floats]:
-    return {name.removeprefix(prefix): values for name, values in columns.items() if name.startswith(prefix)}
+    media_uids = np.array([uid for part in own for uid in part.media_uids])
+    kept = slice(None) if wanted.every_clip else np.sort(np.unique(media_uids, return_index=True)[1])
+    found = {"uid": np.array([uid for part in own for uid in part.uids])[kept], "media_uid": media_uids[kept]}
+    for name in own[0].columns[key]:
+        values = np.concatenate([part.columns[key][name] for part in own])[kept]
+        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+            raise UserError(f"the {key[0]} weights give {name} features that are not finite; they are broken")
+        found[name] = values
+    return found

@@ -1,25 +1,26 @@
 """A checkpoint as files that others can use: weights, what is needed to embed with them, and a model card."""
 
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import safetensors.torch
-import torch
 from rich.console import Console
 from rich.markup import escape
+from torch import nn
 
 from infra.errors import UserError
 from infra.objects import MissingError, join, list_sizes, read_bytes, write_bytes
-from pipeline.model_card import Layout, Origin, model_card, read_metrics
+from pipeline.model_card import Origin, model_card, read_metrics
 from pipeline.report_views import show_size
 from trainers.checkpoint import LINEAGE_FILE, load_lineage, load_model, load_state, load_training
 from trainers.models.pretrained import CONFIG_FILE, WEIGHTS_FILE, Usage
-from trainers.models.video_text import VideoTextModel
-from trainers.models.weights import tvtsv2
+from trainers.models.weights.names import own_weights
+from trainers.systems.system import System
 
-TVTSV2_FILE, CARD_FILE = "TVTSv2.pth", "README.md"
+CARD_FILE = "README.md"
+OURS = "reelscript"
+"""The layout that every system has."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,28 @@ class Exported:
     earlier: bool
 
 
-def export(
-    checkpoint: str, folder: str, layout: Layout = "reelscript", metrics: str | None = None
-) -> Exported:
+def export(checkpoint: str, folder: str, layout: str = OURS, metrics: str | None = None) -> Exported:
     """Write a checkpoint's model into a folder (both may be URIs); the same export again changes nothing.
 
-    `layout` "reelscript": config.json and model.safetensors, for `VideoTextModel.from_pretrained` and `--init`;
-    "tvtsv2": TVTSv2.pth as the released files are, without the sorting head (TVTSv2, section 15). `metrics`: a file
-    of numbers for the card. UserError for a folder that is no checkpoint, or one to write that holds anything else.
+    `layout` "reelscript": config.json and model.safetensors, to load and to start from; others are the system's own
+    (TVTSv2, section 15, has "tvtsv2"). `metrics`: a file of numbers for the card. UserError for a folder that is no
+    checkpoint, a layout that the system does not have, or a folder to write that holds anything else.
     """
     origin, model = read_checkpoint(checkpoint)
     usage = usage_of(origin)
+    system: System = usage.system.built()
+    others = system.files
+    if layout not in (OURS, *others):
+        raise UserError(
+            f"{checkpoint} cannot be exported as {layout!r}; there are {', '.join([OURS, *others])}"
+        )
     given = read_metrics(metrics) if metrics else {}
-    weights = reelscript_files(model, usage) if layout == "reelscript" else tvtsv2_files(model)
-    card = model_card(origin, usage, model, layout, given)
+    weights = own_files(model, usage) if layout == OURS else others[layout].make(model)
+    card = model_card(origin, usage, model, others.get(layout), given)
     return write(folder, {**weights, CARD_FILE: card.encode()})
 
 
-def read_checkpoint(uri: str) -> tuple[Origin, VideoTextModel]:
+def read_checkpoint(uri: str) -> tuple[Origin, nn.Module]:
     """A checkpoint's model and where it comes from. UserError for a folder that is none, or is damaged."""
     try:
         origin = Origin.of(load_training(uri), load_lineage(uri), step_of(uri))
@@ -62,7 +67,7 @@ def read_checkpoint(uri: str) -> tuple[Origin, VideoTextModel]:
 def usage_of(origin: Origin) -> Usage:
     """How the evaluation embeds: with as many frames as the longest clips of training have."""
     training = origin.training
-    return Usage(training.model, training.pixels, training.num_frames)
+    return Usage(training.system, training.pixels, training.num_frames)
 
 
 def step_of(checkpoint: str) -> int:
@@ -71,21 +76,14 @@ def step_of(checkpoint: str) -> int:
     return int(named[1]) if named else load_state(checkpoint).step
 
 
-def reelscript_files(model: VideoTextModel, usage: Usage) -> dict[str, bytes]:
-    """config.json and model.safetensors."""
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+def own_files(model: nn.Module, usage: Usage) -> dict[str, bytes]:
+    """config.json and model.safetensors: what the system exports, tied weights once."""
+    wanted = own_weights(model, usage.system.built().exported)
+    weights = {name: value.contiguous() for name, value in wanted.items()}
     return {
         CONFIG_FILE: usage.to_json().encode(),
         WEIGHTS_FILE: safetensors.torch.save(weights, metadata={"format": "pt"}),
     }
-
-
-def tvtsv2_files(model: VideoTextModel) -> dict[str, bytes]:
-    """TVTSv2.pth, which `torch.load(weights_only=True)` reads."""
-    entries = tvtsv2.export(model, sorting_head=False)
-    file = io.BytesIO()
-    torch.save({"state_dict": {name: value.contiguous() for name, value in entries.items()}}, file)
-    return {TVTSV2_FILE: file.getvalue()}
 
 
 def write(folder: str, contents: Mapping[str, bytes]) -> Exported:
@@ -118,5 +116,5 @@ def show(exported: Exported) -> None:
     for name, size in exported.files.items():
         console.print(f"  {name:<18} {show_size(size):>8}", highlight=False)
     if CONFIG_FILE in exported.files:
-        use = f'Use it: VideoTextModel.from_pretrained("{exported.folder}")'
+        use = f'Use it: load_pretrained("{exported.folder}") of trainers.models.pretrained; {CARD_FILE} shows how'
         console.print(use, highlight=False, markup=False)

@@ -1,7 +1,6 @@
 """From finished runs to the facts of the report: what came in, what was set aside, curves, samples, scores."""
 
 import datetime
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,16 +11,17 @@ from ingest.stages.references import ReferencedFrames
 from ingest.stores.ledger import Ledger
 from ingest.stores.quarantine import read_rejects
 from ingest.stores.shards import read_clips
+from pipeline.held_out import declared_in_validation
 from pipeline.recipe import Recipe
-from pipeline.report_data import Curve, Freezing, Line, ReportData, Step, StreamIn, Weights
+from pipeline.report_data import Curve, Line, ReportData, SearchCurve, Step, StreamIn, Weights
 from pipeline.report_views import pick_samples
 from pipeline.run import Finished
 from pipeline.scores import Scores
 from pipeline.workspace import commit, machine, resolved
 from trainers.frame_choice import FrameChoice
-from trainers.validation import PREFIX
-from tune.curve import disagreement, shown_metrics
-from tune.trials import SearchResult, best_by_depth
+from trainers.validation import CHANCE, CLIPS, PREFIX
+from tune.curve import disagreement, place_of, points, title
+from tune.trials import SearchResult
 
 TITLES = {"random": "random weights", "start": "start weights", "trained": "trained"}
 SAMPLES = 6
@@ -47,10 +47,9 @@ def report_data(finished: Sequence[Finished], tracking: Tracking, command: str) 
         samples=tuple(clips),
         curves=tuple(curves(finished[0], tracking)),
         lines=tuple(lines(finished[0], tracking)),
-        freezing=freezing(finished),
+        search=search_curve(finished),
         weights=trained,
         gallery=gallery(recipe, trained),
-        registers=recipe.evaluation.registers,
         recipe_json=resolved(recipe),
     )
 
@@ -116,75 +115,62 @@ def curves(run: Finished, tracking: Tracking) -> list[Curve]:
     found = []
     for stage, done in zip(run.recipe.training.stages, run.stages, strict=True):
         tracked = Run(tracking.uri, done.result["run_id"])
+        objectives = {objective.name: objective for objective in stage.objectives}
         for stream in stage.streams:
             for loss in stream.objectives:
                 history = tracked.history(f"{stream.name}/{loss}")
                 points = tuple((float(step), value) for step, value in history)
-                level = chance_of(run.recipe, loss, stream.batch_size)
+                level = objectives[loss].chance(run.recipe.training.system, stream)
                 found.append(Curve(stage.name, loss, stream.name, points, level))
     return found
 
 
 def lines(run: Finished, tracking: Tracking) -> list[Line]:
-    """What else was seen of every stage while it trained: scores of its checkpoints, attention over time."""
+    """What else was seen of every stage while it trained: scores of its checkpoints, and what the system watches."""
     found = []
     for stage, done in zip(run.recipe.training.stages, run.stages, strict=True):
         tracked = Run(tracking.uri, done.result["run_id"])
         found += validation_lines(run.recipe, stage.name, tracked)
-        for stream in stage.streams:
-            points = tuple(
-                (float(at), 100 * share) for at, share in tracked.history(f"{stream.name}/temporal_share")
-            )
-            if points:
-                found.append(Line(stage.name, "attention over time", stream.name, points))
+        for watched in run.recipe.training.system.watched:
+            unit = "%" if watched.scale == 100 else ""
+            for stream in stage.streams:
+                history = tracked.history(f"{stream.name}/{watched.name}")
+                points = tuple((float(at), watched.scale * value) for at, value in history)
+                if points:
+                    found.append(Line(stage.name, watched.title, stream.name, points, unit=unit))
     return found
 
 
 def validation_lines(recipe: Recipe, stage: str, tracked: Run) -> list[Line]:
-    """R@1 by register and the transcripts placed right, of the checkpoints that were scored."""
+    """The leading numbers of the checkpoints that were scored."""
     last = tracked.metrics()
-    if PREFIX + "clips" not in last:
+    if PREFIX + CLIPS not in last:
         return []
-    clips = last[PREFIX + "clips"]
-    where = f"on {recipe.validation.stream}, {clips:.0f} clips"
+    where = f"on {recipe.validation.stream}, {last[PREFIX + CLIPS]:.0f} clips"
     found = []
-    for name in sorted(name for name in last if name.startswith(PREFIX)):
-        label, _, score = name.removeprefix(PREFIX).rpartition("/")
-        points = tuple((float(step), value) for step, value in tracked.history(name))
-        if score == "t2v_R1":
-            found.append(Line(stage, f"text to video R@1 {where}", label, points, 100 / clips))
-        elif score == "position":
-            level = 100 / recipe.training.model.sorting.transcripts
-            found.append(Line(stage, f"transcripts placed right {where}", label, points, level))
+    for name, declared in declared_in_validation(recipe).items():
+        if declared.leading and PREFIX + name in last:
+            points = tuple((float(step), value) for step, value in tracked.history(PREFIX + name))
+            label = name.rpartition("/")[0] or name
+            level = last.get(PREFIX + CHANCE + name)
+            found.append(Line(stage, f"{declared.label} {where}", label, points, level, declared.unit))
     return found
 
 
-def chance_of(recipe: Recipe, loss: str, batch_size: int) -> float | None:
-    """The loss of a model that knows nothing: the logarithm of the number of choices."""
-    match loss:
-        case "contrastive":
-            return 2 * math.log(batch_size)  # both directions are added (TVTSv2, section 7)
-        case "sorting":
-            return math.log(recipe.training.model.sorting.transcripts)
-        case _:
-            return None
-
-
-def freezing(finished: Sequence[Finished]) -> Freezing | None:
+def search_curve(finished: Sequence[Finished]) -> SearchCurve | None:
     """The search's curve, over all seeds."""
     found = [SearchResult.from_json(run.search.result) for run in finished if run.search]
     if not found:
         return None
-    recipe = finished[0].recipe
-    search = recipe.search
-    best = [group for result in found for group in best_by_depth(result.trials, search.metric).values()]
-    return Freezing(
-        metric=search.metric,
+    search = finished[0].recipe.search
+    curve = points(search, found)
+    return SearchCurve(
+        title=title(search),
         stream=search.stream,
-        num_blocks=recipe.training.model.text.layers,
-        trials=tuple(trial for group in best for trial in group),
-        winner=found[0].winner.depth,
-        names=tuple(shown_metrics(found[0], search)),
+        points=curve,
+        winner=place_of(found[0].winner, search, curve),
+        has_axis=search.axis is not None,
+        shown=found[0].shown,
         start=found[0].start,
         failed=tuple(failed for result in found for failed in result.failed),
         disagreement=disagreement(found[0], search),
@@ -197,6 +183,7 @@ def weights(finished: Sequence[Finished]) -> tuple[Weights, ...]:
     return tuple(
         Weights(kind, TITLES[kind], tuple(Scores.from_json(run.evaluate.result[kind]) for run in finished))  # type: ignore[arg-type]
         for kind in kinds
+        if kinds[kind]["measured"]
     )
 
 

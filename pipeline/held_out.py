@@ -2,79 +2,120 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from infra.errors import UserError
 from infra.objects import join
 from ingest.streams import stored_parts
-from pipeline.embed import Checkpoint, Load, StartWeights
-from pipeline.evaluate import HeldOut, evaluate_each, evaluate_here, read_captions, search_metrics
+from pipeline.embed import Checkpoint, Gallery, Load, StartWeights
+from pipeline.evaluate import START, evaluate, evaluate_here, read_captions
 from pipeline.recipe import Recipe
-from pipeline.scores import Scores, groups
+from pipeline.scores import Scores
 from pipeline.workspace import open_source
-from trainers.recipe import Training
-from trainers.validation import Best, Validation
+from trainers.evaluation.declarations import declared_by
+from trainers.evaluation.protocol import Declared, HeldOut, Protocol
+from trainers.validation import CHANCE, CLIPS, Best, Validation
+
+
+def protocols_of(recipe: Recipe, stream: str) -> tuple[Protocol, ...]:
+    """What scoring on a held-out stream is by: the evaluation's protocols, and on the search's stream its own too."""
+    searched = recipe.search.protocols if stream == recipe.search.stream else ()
+    return (
+        *recipe.evaluation.protocols,
+        *(each for each in searched if each not in recipe.evaluation.protocols),
+    )
 
 
 def check_captions(recipe: Recipe) -> None:
     """UserError for a recipe that can be trained and not evaluated."""
-    if not recipe.evaluation.captions:
+    protocols = (*recipe.evaluation.protocols, *recipe.search.protocols)
+    if not recipe.evaluation.captions and any(each.reads_captions for each in protocols):
         raise UserError(
             "evaluation.captions is not set; give the JSON file of held-out captions below the data root"
         )
 
 
-def held_out_of(recipe: Recipe, stream: str, twins: str | None = None) -> HeldOut:
+def held_out_of(recipe: Recipe, stream: str) -> Gallery:
     """A held-out stream with its caption file. The keys of that file are those of the stream's own layout."""
     check_captions(recipe)
-    sources = {source.stream: source for source in recipe.data.sources}
+    return Gallery(
+        texts_of(recipe, stream),
+        recipe.store,
+        recipe.training.pixels,
+        recipe.training.num_frames,
+        recipe.evaluation.batch_size,
+        recipe.ingest.frames,
+        recipe.evaluation.reads,
+    )
+
+
+def texts_of(recipe: Recipe, stream: str) -> HeldOut:
+    """What protocols know of a held-out stream before anything is scored."""
+    settings, sources = recipe.evaluation, {source.stream: source for source in recipe.data.sources}
     if stream not in sources:
         raise UserError(
             f"no source of the recipe feeds the stream {stream!r}; the recipe has {', '.join(sources)}"
         )
     archive = open_source(sources[stream], recipe.data.root).name
-    captions = read_captions(join(recipe.data.root, recipe.evaluation.captions), archive)
-    return HeldOut(recipe.store, stream, captions, twins, recipe.ingest.frames)
+    captions = read_captions(join(recipe.data.root, settings.captions), archive) if settings.captions else {}
+    return HeldOut(stream, recipe.training.system, captions, settings.registers)
 
 
-def scores_of(recipe: Recipe, held_out: HeldOut, models: Mapping[str, Load]) -> dict[str, Scores]:
-    """The scores of several models, in one job."""
-    training = recipe.training
-    return evaluate_each(held_out, models, training.pixels, training.num_frames, recipe.evaluation.batch_size)
+def declared_of(recipe: Recipe, stream: str) -> dict[str, Declared]:
+    """Every number that scoring on a held-out stream beside the start weights can give, by name. UserError as for
+    `held_out_of`, ValueError for protocols that do not fit."""
+    return declared_by(protocols_of(recipe, stream), held_out_of(recipe, stream).held_out)
+
+
+def declared_in_validation(recipe: Recipe) -> dict[str, Declared]:
+    """The same of the checkpoints that are scored while a training goes on: by the evaluation's protocols, of which
+    those that compare with start weights are left out."""
+    held_out = held_out_of(recipe, recipe.validation.stream).held_out
+    return declared_by(recipe.evaluation.protocols, held_out, with_start=False)
+
+
+def scored_streams(recipe: Recipe) -> list[str]:
+    """The streams of the store that the evaluation reads."""
+    held_out = held_out_of(recipe, recipe.evaluation.stream).held_out
+    others = (name for each in recipe.evaluation.protocols for name in each.streams(held_out))
+    return list(dict.fromkeys([held_out.stream, *others]))
+
+
+def scores_of(recipe: Recipe, models: Mapping[str, Load]) -> dict[str, Scores]:
+    """The scores of several models by the evaluation's protocols, in as many jobs as these have rounds."""
+    return evaluate(held_out_of(recipe, recipe.evaluation.stream), models, recipe.evaluation.protocols)
 
 
 def score_checkpoint(
-    recipe: Recipe, held_out: HeldOut, start: str | None, checkpoint: str
+    recipe: Recipe, held_out: Gallery, start: str | None, checkpoint: str
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The metrics of a trial's checkpoint, and of the weights that all trials start from."""
-    training = recipe.training
-    before = Checkpoint(start) if start else StartWeights(training)
-    return search_metrics(
-        held_out,
-        before,
-        Checkpoint(checkpoint),
-        training.pixels,
-        training.num_frames,
-        recipe.evaluation.batch_size,
-    )
+    """The numbers of a trial's checkpoint, and of the weights that all trials start from."""
+    models: dict[str, Load] = {
+        START: Checkpoint(start) if start else StartWeights(recipe.training),
+        "trained": Checkpoint(checkpoint),
+    }
+    found = evaluate(held_out, models, protocols_of(recipe, held_out.held_out.stream))
+    return found["trained"].values, found[START].values
 
 
 @dataclass(frozen=True)
 class CheckpointScores:
-    """All metrics of `evaluate` of a checkpoint, computed in the process that calls it."""
+    """The numbers of a checkpoint, computed in the process that calls it."""
 
-    held_out: HeldOut
-    training: Training
-    batch_size: int
+    gallery: Gallery
+    protocols: tuple[Protocol, ...]
     threads: int
     on_gpu: bool
 
     def __call__(self, checkpoint: str) -> Mapping[str, float]:
-        """The metrics of the checkpoint at a URI, and how many clips they are of: chance depends on it."""
-        pixels, frames = self.training.pixels, self.training.num_frames
+        """Of the checkpoint at a URI; with them how many clips they are of, and chance of the leading ones."""
         load = Checkpoint(checkpoint)
-        found = evaluate_here(self.held_out, load, pixels, frames, self.batch_size, self.threads, self.on_gpu)
-        return {**found.metrics, "clips": found.num_clips}
+        found = evaluate_here(self.gallery, load, self.protocols, threads=self.threads, on_gpu=self.on_gpu)
+        chance = {
+            CHANCE + each.name: each.chance
+            for each in found.measured
+            if each.declared.leading and each.chance is not None
+        }
+        return {**found.values, CLIPS: found.num_clips, **chance}
 
 
 def validation_of(recipe: Recipe, index: int) -> Validation | None:
@@ -83,33 +124,14 @@ def validation_of(recipe: Recipe, index: int) -> Validation | None:
     UserError for a stream without texts or clips and for a score that there is not.
     """
     wanted, stages = recipe.validation, len(recipe.training.stages)
-    best = Best.named(wanted.best) if wanted.best else None
     if not wanted.stream or index not in {stage % stages for stage in wanted.stages}:
         return None
-    held_out = held_out_of(recipe, wanted.stream)
-    if best:
-        check_best(best, held_out)
+    best = Best.named(wanted.best, declared_in_validation(recipe)) if wanted.best else None
     stored_parts(recipe.store, wanted.stream)
     score = CheckpointScores(
-        held_out,
-        recipe.training,
-        recipe.evaluation.batch_size,
+        held_out_of(recipe, wanted.stream),
+        recipe.evaluation.protocols,
         threads=max(1, int(wanted.num_cpus)),
         on_gpu=wanted.num_gpus > 0,
     )
     return Validation(score, best, wanted.every, wanted.num_cpus, wanted.num_gpus)
-
-
-def check_best(best: Best, held_out: HeldOut) -> None:
-    """UserError for a score that `evaluate` does not give, or whose better end is the other one."""
-    registers = next(iter(held_out.captions.values()), {})
-    names = [*(f"{register}/t2v_R1" for register in registers), "sorting/position"]
-    known = {metric.name: metric for group in groups(names, {}) for metric in group.metrics}
-    if best.score not in known:
-        near = ", ".join(get_close_matches(best.score, known, cutoff=0.0))
-        raise UserError(f"validation.best: there is no score {best.score!r}; the nearest are {near}")
-    if known[best.score].higher_is_better is (best.order == "min"):
-        right = "min" if best.order == "max" else "max"
-        raise UserError(
-            f"validation.best: {best.order}:{best.score} is the worst; write {right}:{best.score}"
-        )

@@ -11,14 +11,17 @@ from ingest.graph import StreamSummary, Summary
 from ingest.tally import StageStands
 from pipeline.progress import show_rate
 from pipeline.recipe import Validating
-from pipeline.report_data import Weights
-from pipeline.scores import Metric, chance, groups, show
+from pipeline.report_data import Weights, chance_in, declared_in
+from pipeline.scores import groups, show
 from pipeline.steps import Done
 from pipeline.timecode import show_duration
-from trainers.validation import FAILED, PREFIX, Best
-from tune.curve import disagreement, shown_metrics
+from trainers.evaluation.protocol import Declared
+from trainers.recipe import Stage
+from trainers.validation import FAILED, PREFIX, asked
+from tune.curve import disagreement
+from tune.fields import short_names
 from tune.space import Search
-from tune.trials import SearchResult, by_setting
+from tune.trials import SearchResult, Setting, by_setting
 
 LOG_WIDTH = 120  # columns where there is no terminal that says its own
 
@@ -77,9 +80,11 @@ def ingest_table(summary: Summary) -> Table:
     return table
 
 
-def losses(values: Mapping[str, float]) -> str:
-    """Losses, speed and waiting of the last logged steps in a few words; skipped steps where there are some."""
-    shown = [item for item in values.items() if item[0].partition("/")[2] in ("contrastive", "sorting")]
+def losses(values: Mapping[str, float], stage: Stage) -> str:
+    """The stage's losses, speed and waiting of the last logged steps in a few words; skipped steps where there are
+    some."""
+    named = {f"{stream.name}/{objective}" for stream in stage.streams for objective in stream.objectives}
+    shown = [item for item in values.items() if item[0] in named]
     words = [f"{name} {value:.3f}" for name, value in sorted(shown)]
     if "clips_per_s" in values:
         words += [show_rate(values["clips_per_s"], "clips"), f"{values['wait_share']:.0%} waiting"]
@@ -94,32 +99,52 @@ def losses(values: Mapping[str, float]) -> str:
 
 def best_line(stage: Mapping[str, Any], validation: Validating) -> str:
     """Which checkpoint a stage hands on, and by which score."""
-    best = Best.named(validation.best)
-    value = stage["metrics"][PREFIX + best.score]
-    return f"  best checkpoint of those kept: step {stage['step']}, {best.score} {value:.4g} on {validation.stream}"
+    _, score = asked(validation.best)
+    value = stage["metrics"][PREFIX + score]
+    return (
+        f"  best checkpoint of those kept: step {stage['step']}, {score} {value:.4g} on {validation.stream}"
+    )
 
 
 def search_table(found: Mapping[str, Any], search: Search) -> Table:
     """A row per setting, its scores as means over the seeds with their range, the winner marked; then the start weights
     and the trials that failed."""
     result = SearchResult.from_json(found)
-    names = shown_metrics(result, search)
-    table = Table(title=f"Search, on {search.stream}", title_justify="left", box=None, padding=(0, 1))
-    fields = [name.rpartition(".")[2] for name in search.space]
-    for title in ("frozen", *fields, "seeds", *(name.replace("/", "\n", 1) for name in names)):
+    names = [number.name for number in result.shown]
+    table = Table(
+        title=f"Search, on {search.stream}",
+        title_justify="left",
+        box=None,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    short = short_names(search.space)
+    fields = [search.words.get(name, short[name]) for name in search.space]
+    variant = ["variant"] if search.variants else []
+    table.add_column("", no_wrap=True)
+    for title in (*variant, *fields):
+        table.add_column(title, justify="right", min_width=max(map(len, title.split())), max_width=20)
+    for title in ("seeds", *(name.replace("/", "\n", 1) for name in names)):
         table.add_column(title, justify="right", no_wrap=True)
+
+    def place(setting: Setting) -> list[str]:
+        values = [setting.values[name] for name in search.space]
+        return [
+            *(setting.variant for _ in variant),
+            *(f"{v:.3g}" if isinstance(v, float) else str(v) for v in values),
+        ]
+
     for trials in by_setting(result.trials).values():
         setting, stopped = trials[0].setting, sum(trial.stopped for trial in trials)
         words = ["[green]winner[/]"] if setting == result.winner else []
         words += [f"{stopped} stopped"] if stopped else []
-        values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in setting.values.values()]
         scores = [spread([trial.metrics[name] for trial in trials]) for name in names]
-        table.add_row(" · ".join([*words, str(setting.depth)]), *values, str(len(trials)), *scores)
-    blank = [""] * len(search.space)
+        table.add_row("\n".join(words), *place(setting), str(len(trials)), *scores)
+    blank = ["" for _ in (*variant, *fields)]
     starts = [spread([result.start[name]]) if name in result.start else "–" for name in names]
     table.add_row("start", *blank, "", *starts)
     for failed in result.failed:
-        table.add_row(f"{failed.depth}\n[red]failed[/]", *blank, f"seed {failed.seed}", *("–" for _ in names))
+        table.add_row("[red]failed[/]", *place(failed.setting), f"seed {failed.seed}", *("–" for _ in names))
     table.caption = " ".join(filter(None, (disagreement(result, search), *_reasons(result))))
     table.caption_justify = "left"
     return table
@@ -138,25 +163,36 @@ def spread(values: Sequence[float]) -> str:
     return shown[0] if len(values) == 1 else f"{shown[0]}\n[dim]{shown[1]}–{shown[2]}[/]"
 
 
-def metrics_table(weights: Sequence[Weights], notes: Mapping[str, str]) -> Table:
-    """Metrics down, kinds of weights across, beside chance; several runs show mean and range."""
-    first = weights[0].runs[0]
-    names = list(first.metrics)
-    levels = chance(names, first.num_clips, first.num_transcripts)
+def metrics_table(weights: Sequence[Weights]) -> Table:
+    """Numbers down, kinds of weights across, beside chance; in brackets the range of several runs, or the 95 % interval
+    of one."""
     table = Table(box=None, padding=(0, 2))
     table.add_column("")
     for title in ("chance", *(item.title for item in weights)):
         table.add_column(title, justify="right")
-    for group in groups(names, notes):
+    for group in groups(declared_in(weights)):
         table.add_row(f"[bold]{group.title}[/]")
-        for metric in group.metrics:
-            if metric.name in names:
-                cells = [show(levels[metric.name], metric) if metric.name in levels else "–"]
-                table.add_row(f"  {metric.label}", *cells, *(_cell(item, metric) for item in weights))
+        for number in group.rows:
+            level = chance_in(weights, number.name)
+            cells = [
+                "–" if level is None else show(level, number),
+                *(_cell(item, number) for item in weights),
+            ]
+            table.add_row(f"  {number.label}", *cells)
+    several = any(len(item.runs) > 1 for item in weights)
+    table.caption = (
+        f"in brackets: the {'range over seeds' if several else '95 % interval'}" if weights else None
+    )
+    table.caption_justify = "left"
     return table
 
 
-def _cell(weights: Weights, metric: Metric) -> str:
-    spread = weights.spread(metric.name)
-    around = f" [dim]({spread[0]:.3g}–{spread[1]:.3g})[/]" if spread else ""
-    return show(weights.mean(metric.name), metric) + around
+def _cell(weights: Weights, number: Declared) -> str:
+    if number.name not in weights.means:
+        return "–"
+    found = weights.means[number.name]
+    around = weights.around(number.name)
+    if around is None:
+        return show(found.value, number)
+    low, high = (f"{end:.0f}" if number.unit == "%" else f"{end:.3g}" for end in around)
+    return f"{show(found.value, number)} [dim]({low}–{high})[/]"

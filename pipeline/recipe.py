@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 import tyro
 
 from ingest.settings import Ingest
+from trainers.evaluation.protocol import Protocol
 from trainers.recipe import Training
-from trainers.validation import Best
+from trainers.systems.settings import Reads
+from trainers.validation import asked
 from tune.space import Search
 
 
@@ -48,18 +50,20 @@ class Data:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Zero-shot retrieval in every register of the caption file, sorting, twins; beside start and random weights."""
+    """What trained weights are scored by, beside start and random weights."""
 
     stream: str = "test"
     """Stream of held-out clips (the gallery)."""
-    twins: str | None = None
-    """Stream of clips with the same events in another order."""
+    protocols: tuple[Protocol, ...] = ()
+    """Benchmarks and scores of one's own (`trainers/evaluation/protocols/`)."""
     captions: str = ""
     """JSON file below the data root: {key of the medium: {register: text or list of texts}}."""
     registers: dict[str, str] = field(default_factory=dict)
     """One sentence per register of that file on what its wording is; shown beside the scores."""
     batch_size: int = 25
-    """Clips per embedding batch."""
+    """Clips that are shown to a model at a time."""
+    reads: Reads | None = None
+    """What the system reads of a clip beside its frames, for protocols that ask for it."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,9 @@ class Validating:
     stream: str = ""
     """Stream of held-out clips, with texts in evaluation.captions, that results are never reported on; empty: none."""
     best: str = ""
-    """What makes a checkpoint the best, e.g. max:B/t2v_R1 or min:B/t2v_MedR. The best are then kept beside the last,
-    and the stage hands on the best; empty: it hands on the last."""
+    """The number that makes a checkpoint the best, by the name that the evaluation's protocols give it; max: or min:
+    may stand before it. The best are then kept beside the last, and the stage hands on the best; empty: it hands on the
+    last."""
     stages: tuple[int, ...] = (-1,)
     """Indices of the stages whose checkpoints are scored."""
     every: int = 1
@@ -87,7 +92,7 @@ class Validating:
         if self.best and not self.stream:
             raise ValueError(f"validation.best is {self.best} and validation.stream names no held-out stream")
         if self.best:
-            Best.named(self.best)
+            asked(self.best)
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,6 @@ class Cluster:
     """Ray cluster to join; None: RAY_ADDRESS, else a local Ray is started."""
 
 
-# A way to cut is chosen in the recipe; the command line changes the fields of the chosen one. (tyro would show this
-# comment beside the fields of the recipe if it stood there.)
-_Chosen = Annotated[Ingest, tyro.conf.AvoidSubcommands]
-
-
 @dataclass(frozen=True)
 class Recipe:
     """A complete run; `reelscript VERB NAME --help` lists every field."""
@@ -110,7 +110,7 @@ class Recipe:
     name: str
     data: Data
     training: Annotated[Training, tyro.conf.arg(name="")]
-    ingest: _Chosen = field(default_factory=Ingest)
+    ingest: Ingest = field(default_factory=Ingest)
     search: Search = field(default_factory=Search)
     evaluation: Evaluation = field(default_factory=Evaluation)
     validation: Validating = field(default_factory=Validating)

@@ -31,7 +31,7 @@ def render(data: ReportData) -> str:
             table=report_views.metrics_table(data),
             loss_charts=[report_views.loss_chart(curves) for curves in report_views.grouped(data.curves)],
             line_charts=report_views.line_charts(data.lines),
-            freezing_charts=report_views.freezing_charts(data.freezing) if data.freezing else [],
+            search_charts=report_views.search_charts(data.search) if data.search else [],
             samples=[report_views.sample_view(clip) for clip in data.samples],
             examples=report_views.example_views(data),
         )
@@ -55,9 +55,8 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "chart_width": charts.WIDTH,
         "chart_height": charts.HEIGHT,
-        "freezing_cell": report_views.freezing_cell,
+        "search_cell": report_views.search_cell,
         "label_heights": charts.label_heights,
-        "margin": report_views.margin,
         "max_rejects": report_views.MAX_REJECTS,
         "path": charts.path,
         "band_path": charts.band_path,

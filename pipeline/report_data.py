@@ -1,13 +1,16 @@
 """What a report is made from: plain facts of a run, gathered by whoever ran it."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from ingest.records import Clip, Reject
 from pipeline.scores import Scores
-from tune.trials import Failed, Trial, mean
+from trainers.evaluation.protocol import Declared, Measured
+from tune.curve import Point
+from tune.trials import Failed, Trial
 
 
 @dataclass(frozen=True)
@@ -49,62 +52,45 @@ class Curve:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a picture beside the losses of a stage, in percent by optimiser step; `chance` as for a `Curve`."""
+    """One line of a picture beside the losses of a stage, by optimiser step; `chance` as for a `Curve`."""
 
     stage: str
     picture: str
     label: str
     points: tuple[tuple[float, float], ...]
     chance: float | None = None
+    unit: str = "%"
+    """"%", or "" for a number of its own."""
 
 
 @dataclass(frozen=True)
-class Freezing:
-    """The search over the number of frozen lower text blocks; `metric` decided, taken on `stream`.
+class SearchCurve:
+    """What a search found, over all seeds: at every place of its curve the trials that are seen there."""
 
-    `trials`: at every depth those of its best setting, with all their metrics.
-    """
-
-    metric: str
+    title: str
+    """What the places are: words for the field along the axis, or "setting"."""
     stream: str
-    num_blocks: int
-    trials: tuple[Trial, ...]
-    winner: int
-    names: tuple[str, ...] = ()
-    """The metrics shown, the deciding one first; none: that one."""
+    points: tuple[Point, ...]
+    winner: Point
+    has_axis: bool
+    """Whether the places lie along an axis."""
+    shown: tuple[Declared, ...]
+    """The numbers shown, the deciding one first."""
     start: Mapping[str, float] = field(default_factory=dict)
     """The metrics of the weights that all trials started from."""
     failed: tuple[Failed, ...] = ()
     disagreement: str = ""
-    """One sentence where another metric prefers another depth."""
+    """One sentence where another metric prefers another place."""
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Those of all points."""
+        return [trial for point in self.points for trial in point.trials]
 
     @property
     def seeds(self) -> list[int]:
         """The seeds tried, in order."""
         return sorted({trial.seed for trial in self.trials})
-
-    @property
-    def depths(self) -> list[int]:
-        """The depths tried, in order."""
-        return sorted({trial.depth for trial in self.trials})
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """The metrics shown."""
-        return self.names or (self.metric,)
-
-    def values(self, name: str, depth: int) -> list[float]:
-        """A metric of every trial of one depth, by seed."""
-        own = sorted((t.seed, t.metrics[name]) for t in self.trials if t.depth == depth)
-        return [value for _, value in own]
-
-    def mean(self, name: str, depth: int) -> float:
-        """Mean of a metric over the seeds of one depth."""
-        return mean([trial for trial in self.trials if trial.depth == depth], name)
-
-    def best(self, name: str) -> int:
-        """The depth with the best mean of a metric, of equals the deepest."""
-        return max(self.depths, key=lambda depth: (self.mean(name, depth), depth))
 
 
 @dataclass(frozen=True)
@@ -115,14 +101,31 @@ class Weights:
     title: str
     runs: tuple[Scores, ...]
 
-    def mean(self, name: str) -> float:
-        """Mean of a metric over the runs."""
-        return math.fsum(run.metrics[name] for run in self.runs) / len(self.runs)
+    @cached_property
+    def means(self) -> dict[str, Measured]:
+        """The numbers that all runs have, as means over the runs."""
+        every = [run.by_name for run in self.runs]
+        return {
+            name: replace(one, value=math.fsum(run[name].value for run in every) / len(every))
+            for name, one in every[0].items()
+            if all(name in run for run in every)
+        }
 
-    def spread(self, name: str) -> tuple[float, float] | None:
-        """Lowest and highest of the runs; None for a single run."""
-        values = [run.metrics[name] for run in self.runs]
-        return (min(values), max(values)) if len(values) > 1 else None
+    def around(self, name: str) -> tuple[float, float] | None:
+        """Lowest and highest of the runs; of a single run the 95 % interval, where there is one."""
+        values = [run.by_name[name].value for run in self.runs]
+        return (min(values), max(values)) if len(values) > 1 else self.means[name].interval
+
+
+def declared_in(weights: Sequence[Weights]) -> list[Declared]:
+    """Every number that some of the weights have, in their order."""
+    return list({name: each.declared for item in weights for name, each in item.means.items()}.values())
+
+
+def chance_in(weights: Sequence[Weights], name: str) -> float | None:
+    """What guessing gives, by the first weights that know."""
+    levels = (item.means[name].chance for item in weights if name in item.means)
+    return next((level for level in levels if level is not None), None)
 
 
 @dataclass(frozen=True)
@@ -141,11 +144,9 @@ class ReportData:
     samples: tuple[Clip, ...]
     curves: tuple[Curve, ...]
     lines: tuple[Line, ...]
-    freezing: Freezing | None
+    search: SearchCurve | None
     weights: tuple[Weights, ...]
     gallery: Mapping[str, Clip]
-    registers: Mapping[str, str]
-    """One sentence per register on what its wording is."""
     recipe_json: str
 
     @property

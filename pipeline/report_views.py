@@ -1,7 +1,6 @@
 """From the facts of a run to what the page shows: pictures, charts, the table with its best values."""
 
 import base64
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,8 +10,11 @@ import simplejpeg
 from ingest.records import Clip, Utterance
 from ingest.stores.pictures import decoded, is_ppm
 from pipeline.charts import Chart, Series, running_mean
-from pipeline.report_data import Curve, Freezing, Line, ReportData, Weights
-from pipeline.scores import Example, Group, Metric, chance, groups, show
+from pipeline.report_data import Curve, Line, ReportData, SearchCurve, Weights, chance_in, declared_in
+from pipeline.scores import Group, groups, show
+from trainers.evaluation.protocol import Declared, Example, Measured
+from tune.curve import Point, best_point
+from tune.trials import mean
 
 THUMBNAIL = 112  # short side in pixels; frames stored smaller go in as they are
 STRIP_FRAMES = 12
@@ -63,7 +65,7 @@ class ExampleView:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value of the table as text, the range over seeds, whether it is the best of its row."""
+    """A value of the table as text, the range over seeds or the interval, whether it is the best of its row."""
 
     text: str
     spread: str = ""
@@ -72,9 +74,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A metric over all columns, chance first."""
+    """A number over all columns, chance first."""
 
-    metric: Metric
+    declared: Declared
     cells: list[Cell]
 
 
@@ -87,68 +89,83 @@ class Table:
 
 
 @dataclass(frozen=True)
-class KeyFigure:
-    """One large number with what it is measured against; all in percent."""
+class Mark:
+    """A mark on the meter of a large number: "chance" or "start", its words, its value."""
 
-    label: str
+    kind: str
+    text: str
     value: float
-    chance: float
-    start: float | None
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One large number with what it is measured against."""
+
+    measured: Measured
+    start: Measured | None
+
+    @property
+    def marks(self) -> list[Mark]:
+        """What it is measured against, as far as that is known."""
+        levels = {"chance": self.measured.chance, "start": self.start.value if self.start else None}
+        words = {"chance": "chance", "start": "start weights"}
+        return [
+            Mark(kind, f"{words[kind]} {show(level, self.measured.declared)}", level)
+            for kind, level in levels.items()
+            if level is not None
+        ]
 
 
 def key_figures(weights: Sequence[Weights]) -> list[KeyFigure]:
-    """Text-to-video R@1 of every register, then sorting with its control, of the trained weights."""
+    """The leading numbers of the trained weights."""
     by_kind = {item.kind: item for item in weights}
     if "trained" not in by_kind:
         return []
-    trained, start = by_kind["trained"], by_kind.get("start")
-    run = trained.runs[0]
-    levels = chance(list(run.metrics), run.num_clips, run.num_transcripts)
-    shown = [name for name in run.metrics if name.endswith("/t2v_R1") or name.startswith("sorting/")]
-    labels = {
-        metric.name: metric.label for group in groups(list(run.metrics), {}) for metric in group.metrics
-    }
+    start = by_kind["start"].means if "start" in by_kind else {}
     return [
-        KeyFigure(
-            _figure_label(name, labels), trained.mean(name), levels[name], start.mean(name) if start else None
-        )
-        for name in shown
+        KeyFigure(each, start.get(name))
+        for name, each in by_kind["trained"].means.items()
+        if each.declared.leading
     ]
-
-
-def _figure_label(name: str, labels: Mapping[str, str]) -> str:
-    return f"register {name.split('/')[0]}, {labels[name]}" if "t2v_R1" in name else labels[name]
 
 
 def metrics_table(data: ReportData) -> Table:
     """Rows by group; columns chance, random, start, trained. Columns that were not evaluated are left out."""
     if not data.weights:
         return Table([], [])
-    first = data.weights[0].runs[0]
-    names = list(first.metrics)
-    levels = chance(names, first.num_clips, first.num_transcripts)
-    found = groups(names, data.registers)
     columns = [("chance", "worked out")] + [(item.title, _runs(item)) for item in data.weights]
     return Table(
-        columns, [(g, [_row(m, data.weights, levels) for m in g.metrics if m.name in names]) for g in found]
+        columns,
+        [
+            (group, [_row(each, data.weights) for each in group.rows])
+            for group in groups(declared_in(data.weights))
+        ],
     )
 
 
 def _runs(weights: Weights) -> str:
-    return "1 seed" if len(weights.runs) == 1 else f"mean and range of {len(weights.runs)} seeds"
+    return (
+        "1 seed, 95 % interval" if len(weights.runs) == 1 else f"mean and range of {len(weights.runs)} seeds"
+    )
 
 
-def _row(metric: Metric, weights: Sequence[Weights], levels: Mapping[str, float]) -> Row:
-    values = [item.mean(metric.name) for item in weights]
+def _row(number: Declared, weights: Sequence[Weights]) -> Row:
+    values = [item.means[number.name].value for item in weights if number.name in item.means]
     best = None
-    if metric.higher_is_better is not None and len(set(values)) > 1:
-        best = max(values) if metric.higher_is_better else min(values)
-    cells = [Cell(show(levels[metric.name], metric))]
-    for item, value in zip(weights, values, strict=True):
-        spread = item.spread(metric.name)
-        text = f"{show(spread[0], metric)} to {show(spread[1], metric)}" if spread else ""
-        cells.append(Cell(show(value, metric), text, value == best))
-    return Row(metric, cells)
+    if number.more_is_better is not None and len(set(values)) > 1:
+        best = max(values) if number.more_is_better else min(values)
+    level = chance_in(weights, number.name)
+    chance = Cell("–" if level is None else show(level, number))
+    return Row(number, [chance, *(_cell(number, item, best) for item in weights)])
+
+
+def _cell(number: Declared, weights: Weights, best: float | None) -> Cell:
+    if number.name not in weights.means:
+        return Cell("–")
+    found = weights.means[number.name]
+    around = weights.around(number.name)
+    text = f"{show(around[0], number)} to {show(around[1], number)}" if around else ""
+    return Cell(show(found.value, number), text, found.value == best)
 
 
 def grouped(curves: Iterable[Curve]) -> list[list[Curve]]:
@@ -187,56 +204,61 @@ def line_charts(lines: Iterable[Line]) -> list[Chart]:
             f"stage {stage}",
             "optimiser step",
             tuple(Series(line.label, line.points, dots=line.points) for line in own),
-            tuple({(line.chance, f"chance {line.chance:.3g} %") for line in own if line.chance}),
-            percent=True,
+            tuple({(line.chance, f"chance {_level(line)}") for line in own if line.chance is not None}),
+            percent=own[0].unit == "%",
         )
         for (stage, picture), own in pictures.items()
     ]
 
 
-def freezing_charts(freezing: Freezing) -> list[Chart]:
-    """Every metric against the depth, the deciding one first."""
-    return [freezing_chart(freezing, name) for name in freezing.shown]
+def _level(line: Line) -> str:
+    return f"{line.chance:.3g} %" if line.unit == "%" else f"{line.chance:.3g}"
 
 
-def freezing_chart(freezing: Freezing, name: str) -> Chart:
-    """A metric against the depth: mean line, seeds as dots and band, the start weights' level, the chosen depth."""
-    seeds, depths = freezing.seeds, freezing.depths
+def search_charts(search: SearchCurve) -> list[Chart]:
+    """Every number along the axis, the deciding one first; none where there is no axis."""
+    return [search_chart(search, number) for number in search.shown] if search.has_axis else []
+
+
+def search_chart(search: SearchCurve, number: Declared) -> Chart:
+    """A number along the axis: mean line, seeds as dots and band, the start weights' level, the chosen place."""
+    name, seeds = number.name, search.seeds
     line = Series(
         "mean" if len(seeds) > 1 else f"seed {seeds[0]}",
-        tuple((float(depth), freezing.mean(name, depth)) for depth in depths),
-        dots=tuple((float(trial.depth), trial.metrics[name]) for trial in freezing.trials),
-        band=tuple(_range(freezing, name, depth) for depth in depths) if len(seeds) > 1 else (),
+        tuple((point.x, mean(point.trials, name)) for point in search.points),
+        dots=tuple((point.x, trial.metrics[name]) for point in search.points for trial in point.trials),
+        band=tuple((point.x, *_ends(point, name)) for point in search.points) if len(seeds) > 1 else (),
     )
-    stopped = sum(trial.stopped for trial in freezing.trials)
+    stopped = sum(trial.stopped for trial in search.trials)
     notes = [
-        f"{len(freezing.trials)} trials, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}",
-        "decides" if name == freezing.metric else f"best with {freezing.best(name)} frozen",
+        f"{len(search.trials)} trials, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}",
+        "decides" if number == search.shown[0] else f"best at {best_point(search.points, number).label}",
         f"{stopped} stopped early, at their last score" if stopped else "",
     ]
     return Chart(
-        f"{name} on the stream {freezing.stream}",
+        f"{name} on the stream {search.stream}",
         ", ".join(filter(None, notes)),
-        f"lower text blocks frozen (of {freezing.num_blocks})",
+        search.title,
         (line,),
-        ((freezing.start[name], "start weights"),) if name in freezing.start else (),
-        winner=(freezing.winner, freezing.mean(name, freezing.winner)),
-        percent=not name.startswith("drift/"),
-        x_ticks=tuple(map(float, depths)),
+        ((search.start[name], "start weights"),) if name in search.start else (),
+        winner=(search.winner.x, mean(search.winner.trials, name)),
+        percent=number.unit == "%",
+        x_ticks=tuple(point.x for point in search.points),
     )
 
 
-def _range(freezing: Freezing, name: str, depth: int) -> tuple[float, float, float]:
-    values = freezing.values(name, depth)
-    return depth, min(values), max(values)
+def _ends(point: Point, name: str) -> tuple[float, float]:
+    values = [trial.metrics[name] for trial in point.trials]
+    return min(values), max(values)
 
 
-def freezing_cell(freezing: Freezing, name: str, depth: int) -> Cell:
-    """A metric at a depth: mean, range over the seeds, whether it is the best depth for it."""
-    values = freezing.values(name, depth)
-    digits = 3 if name.startswith("drift/") else 1
-    around = f"{min(values):.{digits}f} to {max(values):.{digits}f}" if len(values) > 1 else ""
-    return Cell(f"{freezing.mean(name, depth):.{digits}f}", around, depth == freezing.best(name))
+def search_cell(search: SearchCurve, number: Declared, point: Point) -> Cell:
+    """A number at a place: mean, range over the seeds, whether it is the best place for it."""
+    digits = 1 if number.unit == "%" else 3
+    low, high = _ends(point, number.name)
+    around = f"{low:.{digits}f} to {high:.{digits}f}" if len(point.trials) > 1 else ""
+    is_best = point == best_point(search.points, number)
+    return Cell(f"{mean(point.trials, number.name):.{digits}f}", around, is_best)
 
 
 def sample_view(clip: Clip) -> Sample:
@@ -307,11 +329,6 @@ def _small(jpeg: bytes) -> bytes:
 
 def _data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-
-
-def margin(num_queries: int) -> int:
-    """Half the 95 % interval of a share of a half, in percent points: the most that sampling moves it."""
-    return round(98 / math.sqrt(num_queries))
 
 
 def show_size(size_bytes: float) -> str:

@@ -3,9 +3,11 @@
 A step is skipped when it was finished before with the same inputs, so the same command continues after any stop.
 """
 
+import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,7 +17,7 @@ from rich.console import Console
 
 from infra import session
 from infra.errors import UserError
-from infra.objects import exists, join, local_path, write_bytes
+from infra.objects import exists, join, list_files, local_path, read_bytes, write_bytes
 from infra.session import Session, plan_cpus
 from infra.tracking import Run as TrackedRun
 from infra.tracking import flat, tracking_for
@@ -26,19 +28,41 @@ from ingest.stores.shards import parts_of
 from ingest.tally import StageStands
 from pipeline import outcome
 from pipeline.embed import Checkpoint, Fresh, Load
-from pipeline.held_out import check_captions, held_out_of, score_checkpoint, scores_of, validation_of
+from pipeline.evaluate import START
+from pipeline.held_out import (
+    check_captions,
+    declared_of,
+    held_out_of,
+    protocols_of,
+    score_checkpoint,
+    scored_streams,
+    scores_of,
+    validation_of,
+)
 from pipeline.live import check_live, live_streams, set_aside
 from pipeline.progress import progress
 from pipeline.recipe import Recipe
 from pipeline.recipe_file import as_file
 from pipeline.steps import Done, Steps, fingerprint
 from pipeline.workspace import commit, ledger_digests, located, open_source, plain, resolved
+from trainers.checkpoint import RECIPE_FILE
+from trainers.evaluation.declarations import declared_by
 from trainers.launch import ClipStream, train_stage
+from trainers.older import is_older
 from trainers.profiling import table_of
 from trainers.recipe import Stage, Training
+from trainers.runs import check_same_training, latest_committed
 from tune.search import run_search
 from tune.space import Search
-from tune.trials import SearchResult, Setting, check_search, num_trials, with_setting
+from tune.trials import (
+    SearchResult,
+    Setting,
+    check_metrics,
+    check_space,
+    num_trials,
+    trained_stages,
+    with_setting,
+)
 
 
 @dataclass(frozen=True)
@@ -180,15 +204,18 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
     stage = training.stages[index]
     rows, ledgers = rows_of(work, stage)
     inputs = fingerprint(
-        training.model,
+        training.system,
         training.pixels,
         training.stages[: index + 1],
         training.seed,
         training.init,
+        training.init_parts,
         start,
         ledgers,
     )
-    name, run_name = f"stage {stage.name}", f"{stage.name}-{inputs[:8]}"
+    name, runs, run_name = f"stage {stage.name}", join(recipe.output, "runs"), f"{stage.name}-{inputs[:8]}"
+    if not latest_committed(join(runs, run_name)):
+        run_name = older_run(runs, training, index, ledgers) or run_name
 
     def run_stage() -> Mapping[str, Any]:
         kept = validation.num_cpus if validation else 0.0
@@ -197,21 +224,21 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
         if work.live:
             check_live(rows.values(), training.launch, resources, work.session)
         tracked = tracking_for(recipe.output).start_run(
-            f"{stage.name} {inputs[:8]}", work.tracked.run_id, flat(plain(stage)), {"stage": stage.name}
+            f"{stage.name} {run_name[-8:]}", work.tracked.run_id, flat(plain(stage)), {"stage": stage.name}
         )
         with progress(f"Train {stage.name}", "steps", stage.steps) as told:
             trained = train_stage(
                 training,
                 index,
                 rows,
-                storage=join(recipe.output, "runs"),
+                storage=runs,
                 run_name=run_name,
                 start=start,
                 run=tracked,
-                lineage={"recipe": resolved(recipe), "commit": commit(), **ledgers},
+                lineage=lineage_of(recipe, {"commit": commit(), **ledgers}, training),
                 resources=resources,
                 session=work.session,
-                progress=lambda done, values: told(done, stage.steps, outcome.losses(values)),
+                progress=lambda done, values: told(done, stage.steps, outcome.losses(values, stage)),
                 validation=validation,
             )
         tracked.finish()
@@ -230,8 +257,26 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
     for line in set_aside(rows.values()) if work.live else ():
         work.say(line)
     if training.launch.profile and not done.earlier:
-        work.say(table_of(join(recipe.output, "runs", run_name)))
+        work.say(table_of(join(runs, run_name)))
     return done
+
+
+def lineage_of(recipe: Recipe, code_and_shards: Mapping[str, str], training: Training) -> dict[str, str]:
+    """What is saved with every checkpoint of a training: the recipe with just this training, the code, the shards."""
+    return {"recipe": resolved(replace(recipe, training=training)), **code_and_shards}
+
+
+def older_run(runs: str, training: Training, index: int, ledgers: Mapping[str, str]) -> str | None:
+    """The run below `runs` in which an older version, which named it by another hash, began this very stage."""
+    named = re.compile(rf"{re.escape(training.stages[index].name)}-[0-9a-f]{{8}}")
+    folders = {uri.removeprefix(runs).strip("/").partition("/")[0] for uri in list_files(runs)}
+    for name in sorted(filter(named.fullmatch, folders)):
+        with suppress(UserError):  # another training, or a damaged run
+            kept = latest_committed(join(runs, name))
+            if kept and is_older(json.loads(read_bytes(join(kept.uri, RECIPE_FILE)))):
+                check_same_training(kept, training, index, ledgers)
+                return name
+    return None
 
 
 def train_until(work: Work, stop: int) -> str | None:
@@ -251,7 +296,7 @@ def check_validation(work: Work) -> None:
 
 
 def trained_before(work: Work, index: int) -> str:
-    """The checkpoint that a stage ended with in an earlier `train` or `run`, at whatever depth."""
+    """The checkpoint that a stage ended with in an earlier `train` or `run`, whatever a search had found."""
     stage = work.recipe.training.stages[index]
     done = work.steps.done(work.named(f"stage-{stage.name}"))
     if done is None:
@@ -262,36 +307,54 @@ def trained_before(work: Work, index: int) -> str:
     return str(done.result["checkpoint"])
 
 
-def tune(work: Work, start: str | None) -> Done:
-    """Search the number of frozen text blocks, or what the space names, on the held-out stream of the search.
+def check_tuning(recipe: Recipe) -> None:
+    """ValueError or UserError for a search that cannot be: before the first stage is trained, not after."""
+    check_space(recipe.search, recipe.training)  # needs no file of the data
+    check_metrics(recipe.search, declared_of(recipe, recipe.search.stream))
 
-    Trials that failed in an earlier call are tried again.
-    """
-    recipe, search = work.recipe, work.recipe.search
-    training, stage = recipe.training, recipe.training.stages[work.searched]
-    ledgers = ledger_digests(recipe.store, [*(stream.name for stream in stage.streams), search.stream])
+
+def tune(work: Work, start: str | None) -> Done:
+    """Search what the recipe's search names, on its held-out stream. Trials that failed in an earlier call are tried
+    again."""
+    recipe, search, training = work.recipe, work.recipe.search, work.recipe.training
+    rows: dict[str, ClipStream] = {}
+    for index in trained_stages(search, training):
+        rows |= streams_of(recipe, training.stages[index])
+    protocols = protocols_of(recipe, search.stream)
+    with step(work, "search"):
+        held_out = held_out_of(recipe, search.stream)
+    scored = {search.stream, *(name for each in protocols for name in each.streams(held_out.held_out))}
+    ledgers = ledger_digests(recipe.store, [*rows, *sorted(scored)])
     # These do not change what is found.
-    decisive = replace(search, max_concurrent=1, retries=0, gpus_per_worker=1.0)
+    decisive = replace(search, max_concurrent=1, retries=0, gpus_per_worker=1.0, words={})
     inputs = fingerprint(
-        training.model, training.pixels, training.stages, training.init, decisive, start, ledgers
+        training.system,
+        training.pixels,
+        training.stages,
+        training.init,
+        training.init_parts,
+        decisive,
+        protocols,
+        start,
+        ledgers,
     )
 
     def search_now() -> Mapping[str, Any]:
-        held_out = replace(held_out_of(recipe, search.stream), classes=search.classes)
         tracked = tracking_for(recipe.output).start_run(
             f"search {inputs[:8]}", work.tracked.run_id, flat(plain(search)), {"stage": "search"}
         )
-        with progress("Search", "trials", num_trials(search, training)) as told:
+        with progress("Search", "trials", num_trials(search)) as told:
             result = run_search(
                 training,
                 search,
-                streams_of(recipe, stage),
+                rows,
                 partial(score_checkpoint, recipe, held_out, start),
+                declared_by(protocols, held_out.held_out),
                 storage=join(recipe.output, "runs"),
                 run_name=f"search-{inputs[:8]}",
                 start=start,
                 run=tracked,
-                lineage={"recipe": resolved(recipe), "commit": commit(), **ledgers},
+                lineage=partial(lineage_of, recipe, {"commit": commit(), **ledgers}),
                 session=work.session,
                 progress=told,
             )
@@ -315,8 +378,8 @@ def tune(work: Work, start: str | None) -> Done:
 def write_winner(work: Work, result: SearchResult, tracked: TrackedRun) -> str:
     """The recipe with the winning setting, beside the output and with the tracked run; its URI."""
     recipe = work.recipe
-    training = with_setting(recipe.training, work.searched, result.winner)
-    title = f"{recipe.name} with the setting that won its search: {result.winner.fields}."
+    training = with_setting(recipe.training, recipe.search, result.winner)
+    title = f"{recipe.name} with the setting that won its search: {', '.join(result.winner.words)}."
     data = as_file(replace(recipe, training=training, search=Search()), title)
     uri = join(recipe.output, "winner.py")
     write_bytes(uri, data)
@@ -330,26 +393,24 @@ def write_winner(work: Work, result: SearchResult, tracked: TrackedRun) -> str:
 def evaluate_all(work: Work, trained: str, start: str | None) -> Done:
     """Score the trained weights beside those they started from and random ones."""
     recipe = work.recipe
-    settings = recipe.evaluation
-    used = [settings.stream, *([settings.twins] if settings.twins else [])]
-    ledgers = ledger_digests(recipe.store, used)
-    inputs = fingerprint(recipe.training.model, recipe.training.pixels, settings, trained, start, ledgers)
+    settings, system = recipe.evaluation, recipe.training.system
     models: dict[str, Load] = {
-        "random": Fresh(recipe.training.model, recipe.training.seed),
-        **({"start": Checkpoint(start)} if start else {}),
+        "random": Fresh(system, recipe.training.seed),
+        **({START: Checkpoint(start)} if start else {}),
         "trained": Checkpoint(trained),
     }
 
     def run_evaluation() -> Mapping[str, Any]:
-        held_out = held_out_of(recipe, settings.stream, settings.twins)
         with progress("Evaluate", "models", len(models)) as told:
-            found = scores_of(recipe, held_out, models)
+            found = scores_of(recipe, models)
             told(len(models))
         for kind, scores in found.items():
-            work.tracked.log(0, {f"{kind}/{name}": value for name, value in scores.metrics.items()})
+            work.tracked.log(0, {f"{kind}/{name}": value for name, value in scores.values.items()})
         return {kind: scores.to_json() for kind, scores in found.items()}
 
     with step(work, "evaluate"):
+        ledgers = ledger_digests(recipe.store, scored_streams(recipe))
+        inputs = fingerprint(system, recipe.training.pixels, settings, trained, start, ledgers)
         done = work.steps.do(work.named("evaluate"), inputs, run_evaluation)
     work.say(outcome.step_line("evaluate", done))
     return done
@@ -371,7 +432,7 @@ def everything(work: Work) -> Finished:
     recipe = work.recipe
     check_captions(recipe)  # before hours of work, not after
     if recipe.search.wanted:
-        check_search(recipe.search, recipe.training)
+        check_tuning(recipe)
     ingested = ingest(work)
     check_validation(work)
     stages: list[Done] = []
@@ -382,7 +443,7 @@ def everything(work: Work) -> Finished:
         if index == work.searched and recipe.search.wanted:
             start_of_search = start
             searched = tune(work, start)
-            training = with_setting(training, index, Setting(**searched.result["winner"]))
+            training = with_setting(training, recipe.search, Setting(**searched.result["winner"]))
         elif index == work.searched:
             start_of_search = start
         stages.append(train(work, index, start, training))

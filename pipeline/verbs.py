@@ -20,8 +20,6 @@ from pipeline.report_data import Weights
 from pipeline.run import Finished, Work, working
 from pipeline.scores import Scores
 from pipeline.workspace import absolute, located
-from tune.freezing_depth import depths_of
-from tune.trials import check_search
 
 
 def run_all(recipe: Recipe, command: str) -> None:
@@ -53,20 +51,15 @@ def run_train(recipe: Recipe, command: str, stream: bool = False) -> None:
         work.say(f"The checkpoint that it ended with: {checkpoint}")
 
 
-def run_tune(recipe: Recipe, command: str, what: str) -> None:
-    """`reelscript tune`: the stages before the searched one, then the search; `what`: as the command line names it."""
-    search = recipe.search
-    if what == "space":
-        if not search.space:
-            raise UserError(
-                "There is nothing to search: set --search.space, e.g. --search.space "
-                "stages.0.optimizer.lr_rest loguniform:1e-6,1e-3."
-            )
-        search = replace(search, depths=())
-    elif not search.depths:
-        search = replace(search, depths=depths_of((), recipe.training.model.text.layers))
-    check_search(search, recipe.training)  # before the first stage, not after
-    with working(replace(recipe, search=search), command) as work:
+def run_tune(recipe: Recipe, command: str) -> None:
+    """`reelscript tune`: the stages before the searched one, then the search."""
+    if not recipe.search.wanted:
+        raise UserError(
+            "There is nothing to search: set --search.space, e.g. --search.space "
+            "stages.0.optimizer.weight_decay grid:0.01,0.05,0.2."
+        )
+    run.check_tuning(located(recipe))
+    with working(recipe, command) as work:
         found = run.tune(work, run.train_until(work, work.searched))
         work.say(f"Train with it: reelscript train {found.result['recipe_file']}:{FUNCTION}")
 
@@ -80,7 +73,7 @@ def run_evaluate(recipe: Recipe, command: str, checkpoint: str | None) -> None:
         trained = absolute(checkpoint) if checkpoint else run.trained_before(work, work.num_stages - 1)
         done = run.evaluate_all(work, trained, start)
         found = [Weights(kind, kind, (Scores.from_json(value),)) for kind, value in done.result.items()]  # type: ignore[arg-type]
-        work.console.print(outcome.metrics_table(found, recipe.evaluation.registers))
+        work.console.print(outcome.metrics_table(found))
 
 
 def run_demo(recipe: Recipe, command: str, seeds: Sequence[int]) -> None:
@@ -140,5 +133,5 @@ def show(work: Work, finished: Sequence[Finished]) -> None:
         copy.write_bytes(read_bytes(page))
         work.tracked.log_artifact(copy)
     work.console.print()
-    work.console.print(outcome.metrics_table(data.weights, recipe.evaluation.registers))
+    work.console.print(outcome.metrics_table(data.weights))
     work.say(f"\nReport  [bold]{page}[/]\nRuns    mlflow ui --backend-store-uri {tracking.uri}")

@@ -1,10 +1,11 @@
-"""Is it better than guessing? One sentence per measure, judged by an exact binomial test."""
+"""Is it better than guessing? One sentence per measure that has one, judged by an exact binomial test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.report_data import Weights
-from pipeline.scores import Scores, chance, luck
+from trainers.evaluation.declarations import said
+from trainers.evaluation.protocol import Measured
 
 SURE = 0.001  # guessing must be rarer than this for "above chance"
 ODD = 0.01  # a control that guessing would exceed more rarely than this has not fallen to chance
@@ -23,77 +24,26 @@ def judge(weights: Sequence[Weights]) -> list[Finding]:
     by_kind = {item.kind: item for item in weights}
     if "trained" not in by_kind:
         return []
-    trained = by_kind["trained"]
-    names = list(trained.runs[0].metrics)
-    findings = [_retrieval(trained, by_kind.get("start"), name) for name in names if name.endswith("/t2v_R1")]
-    findings += [_sorting(trained)] if "sorting/position" in names else []
-    findings += [_control(trained)] if "sorting/control" in names else []
-    return findings + [_twins(trained, name) for name in names if _is_twins_t2v(name)]
+    trained = by_kind["trained"].means
+    start = by_kind["start"].means if "start" in by_kind else {}
+    return [
+        finding(each, trained, start.get(name)) for name, each in trained.items() if each.declared.sentence
+    ]
 
 
-def above_chance(weights: Weights, name: str, trials: int) -> bool:
-    """Whether guessing would reach the mean of the runs in fewer than one of a thousand cases."""
-    return luck(round(weights.mean(name) / 100 * trials), trials, _chance(weights.runs[0], name) / 100) < SURE
-
-
-def _retrieval(trained: Weights, start: Weights | None, name: str) -> Finding:
-    clips = trained.runs[0].num_clips
-    good = above_chance(trained, name, clips)
-    level = f"{'above' if good else 'not surely above'} chance ({_of(_chance(trained.runs[0], name), clips)})"
-    than = f"; the start weights manage {_of(start.mean(name), clips)}" if start else ""
-    found = f"{_of(trained.mean(name), clips)} of {clips} texts find their own video first"
-    return Finding(good, f"Register {name.split('/')[0]}: {found}, {level}{than}.")
-
-
-def _sorting(trained: Weights) -> Finding:
-    run = trained.runs[0]
-    # Places within one clip depend on one another, so a clip counts as one trial and not as K.
-    good = above_chance(trained, "sorting/position", run.num_clips)
-    return Finding(
-        good,
-        f"Sorting: {trained.mean('sorting/position'):.0f} % of the transcripts are placed right "
-        f"(chance {100 / run.num_transcripts:.0f} %), all {run.num_transcripts} of a clip in "
-        f"{trained.mean('sorting/all_right'):.0f} % of the clips (chance {chance_all_right(run):.1f} %).",
-    )
-
-
-def _control(trained: Weights) -> Finding:
-    run = trained.runs[0]
-    value, level = trained.mean("sorting/control"), 100 / run.num_transcripts
-    fell = luck(round(value / 100 * run.num_clips), run.num_clips, level / 100) > ODD
-    if not fell:
-        end = "so something else than the video gives the order away"
-    elif above_chance(trained, "sorting/position", run.num_clips):
-        end = "so what it gets right it gets from the video"
+def finding(measured: Measured, others: Mapping[str, Measured], start: Measured | None) -> Finding:
+    """One number of the trained weights, among all of theirs, beside that of the start weights."""
+    declared = measured.declared
+    if declared.control_of:
+        good = (measured.luck or 0.0) > ODD
+        real = declared.control_of in others and above_chance(others[declared.control_of])
+        level = (declared.good if real else declared.moot) if good else declared.bad
     else:
-        end = "as it must be"
-    found = f"with another clip's video {value:.0f} % are placed right (chance {level:.0f} %)"
-    return Finding(fell, f"Control: {found}, {end}.")
+        good = above_chance(measured)
+        level = declared.good if good else declared.bad
+    return Finding(good, said(measured, others, level, start))
 
 
-def _twins(trained: Weights, name: str) -> Finding:
-    # The two answers of a pair depend on one another, so a pair counts as one trial.
-    good = above_chance(trained, name, trained.runs[0].num_twins // 2)
-    level = f"{'above' if good else 'not surely above'} chance (50 %)"
-    told = "prefer their own video to the same events in another order"
-    register = name.split("/")[1]
-    return Finding(
-        good, f"Twins, register {register}: {trained.mean(name):.0f} % of the captions {told}, {level}."
-    )
-
-
-def _is_twins_t2v(name: str) -> bool:
-    return name.startswith("twins/") and name.endswith("/t2v")
-
-
-def chance_all_right(run: Scores) -> float:
-    """All K places right when each is drawn independently, in percent."""
-    return _chance(run, "sorting/all_right")
-
-
-def _chance(run: Scores, name: str) -> float:
-    return chance([name], run.num_clips, run.num_transcripts)[name]
-
-
-def _of(percent: float, total: int) -> str:
-    return f"{percent / 100 * total:.3g}"
+def above_chance(measured: Measured) -> bool:
+    """Whether guessing would reach it in fewer than one of a thousand cases."""
+    return measured.luck is not None and measured.luck < SURE

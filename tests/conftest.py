@@ -1,5 +1,7 @@
 """Fixtures that several packages' tests share: an S3 server in a process of its own, a local Ray, the goldens."""
 
+import fcntl
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +42,8 @@ def ray_local(s3_server: S3Server) -> Iterator[None]:
     """The local Ray that users get, for the whole session; its workers know the S3 server's keys."""
     from infra import session
 
-    session.start("local")
-    yield
-    session.stop()
+    with (Path(tempfile.gettempdir()) / "reelscript-tests-ray.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second local Ray would confuse whoever looks for the first
+        session.start("local")
+        yield
+        session.stop()

@@ -1,56 +1,58 @@
 """A batch taken in parts, with the gradient of the whole: features are computed twice (GradCache, arXiv:2101.06983).
 
 First every part's features without a graph, the losses that compare clips with each other on all of them, and their
-gradients at the features; then every part with a graph, through which those gradients go back. Nothing in the model is
-drawn at random, and masks come with the batch, so the second features equal the first.
+gradients at the features; then every part with a graph, through which those gradients go back. What is drawn at random
+follows from the number of the part, so the second features equal the first.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trainers.batch import Batch
-from trainers.gathering import sum_over_ranks
+from trainers.batch import Batch, joined
+from trainers.gathering import num_ranks, sum_over_ranks
 from trainers.guards import unit_or_nan
+from trainers.objectives.objective import Features, Loss
 from trainers.recipe import Stream
-from trainers.task import Features, Task
+from trainers.task import Task
 
 Losses = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Computing:
-    """How one part is computed: on its device, in its precision."""
+    """How one part is computed, by its number: on its device, in its precision, with its random numbers."""
 
-    features: Callable[[Stream, Batch], dict[str, Features]]
-    losses: Callable[[Stream, Batch, Mapping[str, Features]], Losses]
+    features: Callable[[Stream, Batch, int], dict[str, dict[str, Tensor]]]
+    losses: Callable[[Stream, Batch, int, Mapping[str, Features]], dict[str, Loss]]
 
 
 def backward_in_parts(
-    task: Task, forward: nn.Module, computing: Computing, stream: Stream, batch: Batch, count: int
+    task: Task, forward: nn.Module, computing: Computing, stream: Stream, parts: list[Batch]
 ) -> Losses:
     """The batch's losses; the gradients of their weighted sum are added to those of the parameters.
 
     `forward`: the task, or around it what averages gradients over ranks, which happens once, in the last part.
     """
-    parts = list(split(batch, count))
     whole, pulls = _whole_batch_losses(task, computing, stream, parts)
-    shares = _shares_of_valid(parts)
+    own = [name for name in stream.objectives if name not in whole]
+    counts = counts_of(
+        {name: torch.stack([task.counted(name, part) for part in parts]).sum() for name in own}
+    )
     found = []
     for number, part in enumerate(parts):
-        own = {name: each[number] for name, each in pulls.items()}
         with _without_averaging(forward, unless=number + 1 == len(parts)):
-            losses = computing.losses(stream, part, own)
-            for name in losses.keys() - own.keys():
-                losses[name] = shares[number] * losses[name]
-            weighted_sum(stream, losses).backward(unit_or_nan(weighted_sum(stream, losses)))
+            pull = {name: each[number] for name, each in pulls.items()}
+            losses = values_of(computing.losses(stream, part, number, pull), counts)
+            total = weighted_sum(stream, losses)
+            total.backward(unit_or_nan(total))
         found.append({name: loss.detach() for name, loss in losses.items()})
-    return {name: torch.stack([each[name] for each in found]).sum() for name in stream.objectives} | whole
+    return {name: torch.stack([each[name] for each in found]).sum() for name in own} | whole
 
 
 def weighted_sum(stream: Stream, losses: Mapping[str, Tensor]) -> Float[Tensor, ""]:
@@ -58,12 +60,25 @@ def weighted_sum(stream: Stream, losses: Mapping[str, Tensor]) -> Float[Tensor, 
     return torch.stack([weight * losses[name] for name, weight in stream.objectives.items()]).sum()
 
 
-def split(batch: Batch, count: int) -> Iterator[Batch]:
-    """Parts of nearly equal size, in order; no more than there are clips."""
-    columns = [
-        getattr(batch, field.name).tensor_split(min(count, len(batch.valid))) for field in fields(Batch)
-    ]
-    return (Batch(*values) for values in zip(*columns, strict=True))
+def counts_of(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What each sum is divided by, of this rank's counts: the mean count per rank, so that the mean over ranks of what
+    comes out is the global sum by the global count."""
+    if not own:
+        return {}
+    totals = sum_over_ranks(torch.stack([count.float() for count in own.values()])) / num_ranks()
+    totals = totals.clamp(min=1.0 / num_ranks())
+    return dict(zip(own, totals.unbind(), strict=True))
+
+
+def values_of(losses: Mapping[str, Loss], counts: Mapping[str, Tensor]) -> Losses:
+    """Losses as they are weighed: sums divided by global counts."""
+    return {name: loss.sum if loss.num is None else loss.sum / counts[name] for name, loss in losses.items()}
+
+
+def means_of(losses: Mapping[str, Loss]) -> Losses:
+    """The losses of an undivided batch."""
+    counts = {name: loss.num for name, loss in losses.items() if loss.num is not None}
+    return values_of(losses, counts_of(counts))
 
 
 def _whole_batch_losses(
@@ -74,25 +89,24 @@ def _whole_batch_losses(
     if not names:
         return {}, {}
     with torch.no_grad():
-        found = [computing.features(stream, part) for part in parts]
-    sizes = [len(part.valid) for part in parts]
-    valid = torch.cat([part.valid for part in parts])
+        found = [computing.features(stream, part, number) for number, part in enumerate(parts)]
+    sizes = [len(part.clips) for part in parts]
+    batch = joined(parts)
     losses: Losses = {}
     pulls: dict[str, list[Features]] = {}
     for name in names:
-        video = torch.cat([each[name][0] for each in found]).requires_grad_()
-        text = torch.cat([each[name][1] for each in found]).requires_grad_()
-        loss = task.comparing[name].over_ranks(video, text, valid)
-        grad_video, grad_text = torch.autograd.grad(loss, (video, text), unit_or_nan(loss))
+        features = {key: torch.cat([each[name][key] for each in found]) for key in found[0][name]}
+        moving = {key: value.requires_grad_() for key, value in features.items() if value.is_floating_point()}
+        loss = task.comparing[name].over_ranks(features, batch.inputs, batch.clips.valid)
+        gradients = torch.autograd.grad(loss, list(moving.values()), unit_or_nan(loss), allow_unused=True)
         losses[name] = loss.detach()
-        pulls[name] = list(zip(grad_video.split(sizes), grad_text.split(sizes), strict=True))
+        split = {
+            key: gradient.split(sizes)
+            for key, gradient in zip(moving, gradients, strict=True)
+            if gradient is not None
+        }
+        pulls[name] = [{key: each[number] for key, each in split.items()} for number in range(len(parts))]
     return losses, pulls
-
-
-def _shares_of_valid(parts: list[Batch]) -> Float[Tensor, " parts"]:
-    """What weight the mean over a part's valid clips has in the mean over the batch's, all ranks together."""
-    counts = sum_over_ranks(torch.stack([part.valid.sum() for part in parts]).float())
-    return counts / counts.sum().clamp(min=1)
 
 
 def _without_averaging(forward: nn.Module, unless: bool) -> AbstractContextManager[None]:

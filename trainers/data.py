@@ -1,5 +1,5 @@
 """Rows of clips -> batches: what is read of a clip, and the stage of the data workers that prepares it: frames
-drawn, decoded and cut, a text drawn, patches kept.
+drawn, decoded and cut, and beside them whatever the system reads.
 
 Every draw is decided by (seed, uid, epoch), so it depends neither on the worker that makes it nor on the batch.
 Nothing here needs torch: it would cost each data worker seconds and memory.
@@ -15,16 +15,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest.stores.pictures import decoded
-from trainers.frame_choice import FrameChoice, source
-from trainers.masks import draw_keep
-from trainers.models.tokenizers import ClipTokenizer
+from trainers.draws import Draws
+from trainers.frame_choice import FrameChoice
 from trainers.pixels import Offsets, centre, cut, room
-from trainers.recipe import Model, Pixels, Stream
+from trainers.recipe import Pixels, Stream
+from trainers.systems.settings import RowReader, SystemSettings
 
-COLUMNS = ("uid", "media_uid", "kind", "captions", "transcripts", "frames")
-"""Columns of a clip that training reads, beside position, epoch and valid."""
+COLUMNS = ("uid", "media_uid", "kind")
+"""Columns of a clip that are always read, beside frames, position, epoch, valid and those of the system."""
 UID_BYTES = 10
 """Of `ingest.records.stable_uid`, whose hex digits Ray could not hand to torch."""
+WINDOW = 1
+"""Kind of draw."""
 
 Frames = NDArray[np.uint8]
 
@@ -34,11 +36,11 @@ class Prepare:
     """A block of clip rows -> the columns of `Batch` as arrays. An unreadable row gets valid=False."""
 
     stream: Stream
-    model: Model
+    system: SystemSettings
     pixels: Pixels
     seed: int
     training: bool = True
-    """False: the middle frame of each slice, the central crop, all patches, the first caption."""
+    """False: the middle frame of each slice, the central crop, and nothing that the system would draw."""
 
     @property
     def choice(self) -> FrameChoice:
@@ -46,39 +48,41 @@ class Prepare:
         return FrameChoice(self.stream.frames, self.seed, self.training)
 
     def __call__(self, rows: pa.Table) -> dict[str, NDArray[Any]]:
-        """`rows`: COLUMNS, position and epoch (int64), valid (bool). ValueError for texts that do not fit."""
-        names = [name for name in (*COLUMNS, "epoch", "valid") if name not in ("frames", self._other_text)]
+        """`rows`: COLUMNS, frames, what the system reads, position and epoch (int64), valid (bool). ValueError for rows
+        that the recipe does not fit."""
+        reader = self.stream.reads.reader(self.system)
         side = self.pixels.crop
         frames = np.empty((rows.num_rows, self.stream.frames, side, side, 3), np.uint8)
-        read = zip(rows.select(names).to_pylist(), _images(rows), frames, strict=True)
-        clips = [self._clip(row, images, place) for row, images, place in read]
-        tokens = ClipTokenizer(self.model.text.context)([text for clip in clips for text in clip.texts])
+        names = dict.fromkeys((*COLUMNS, *reader.columns, "epoch", "valid"))
+        read = zip(rows.select(list(names)).to_pylist(), _images(rows), frames, strict=True)
+        clips = [self._clip(reader, row, images, place) for row, images, place in read]
         return {
             "frames": frames,
-            "tokens": tokens.reshape(len(clips), -1, tokens.shape[-1]),
-            "keep": np.stack([clip.keep for clip in clips]),
+            **reader.stack([clip.inputs for clip in clips]),
             "valid": np.array([clip.valid for clip in clips]),
             "position": rows["position"].to_numpy(),
             "uids": np.frombuffer(b"".join(clip.uids for clip in clips), np.uint8).reshape(len(clips), 2, -1),
         }
 
-    @property
-    def _other_text(self) -> str:
-        return "captions" if self.stream.text == "transcripts" else "transcripts"
-
-    def _clip(self, row: Mapping[str, Any], images: Sequence[NDArray[np.uint8]], place: Frames) -> "_Clip":
+    def _clip(
+        self, reader: RowReader, row: Mapping[str, Any], images: Sequence[NDArray[np.uint8]], place: Frames
+    ) -> "_Clip":
         """All of a clip but its frames, which go to their place in the batch."""
-        draws = _Draws(self.seed, row["uid"] or "", row["epoch"]) if self.training else None
+        draws = Draws(self.seed, row["uid"] or "", row["epoch"]) if self.training else None
         self._check_kind(row)
-        readable = row["valid"] and (self.stream.text == "transcripts" or row["captions"])
-        valid = bool(readable and self._frames(row, images, draws, place))
-        video = self.model.video
-        patches = (video.image_size // video.patch_size) ** 2
-        keep = draws.keep(patches, self.stream.mask_ratio) if draws else np.arange(patches)
-        if not valid:
+        inputs = None
+        if row["valid"] and self._frames(row, images, draws, place):
+            inputs = self._inputs(reader, row, draws)
+        if inputs is None:
             place[:] = 0
-            return _Clip(bytes(2 * UID_BYTES), [""] * self._num_texts, keep, valid)
-        return _Clip(bytes.fromhex(row["uid"] + row["media_uid"]), self._texts(row, draws), keep, valid)
+            return _Clip(bytes(2 * UID_BYTES), reader.unreadable(draws), False)
+        return _Clip(bytes.fromhex(row["uid"] + row["media_uid"]), inputs, True)
+
+    def _inputs(self, reader: RowReader, row: Mapping[str, Any], draws: Draws | None) -> Any:
+        try:
+            return reader.read(row, draws)
+        except ValueError as error:
+            raise ValueError(f"stream {self.stream.name!r}: {error}") from error
 
     def _check_kind(self, row: Mapping[str, Any]) -> None:
         """ValueError for a still image among videos: it would be trained on as a film in which nothing moves."""
@@ -93,38 +97,25 @@ class Prepare:
         self,
         row: Mapping[str, Any],
         images: Sequence[NDArray[np.uint8]],
-        draws: "_Draws | None",
+        draws: Draws | None,
         place: Frames,
     ) -> bool:
         """Chosen (if the stream did not), decoded, resized and cut; False where one cannot be decoded."""
         chosen = self.choice(row["uid"], row["epoch"], len(images))
+        drawn = draws.source(WINDOW) if draws else None
+        corner: Offsets | None = None
         for number, window in zip(chosen, place, strict=False):
             frame = decoded(images[number])
             if frame is None:
                 return False
-            window[:] = self._window(frame, draws)
+            space = room(frame.shape[0], frame.shape[1], self.pixels)
+            if drawn is None:
+                corner = centre(space)
+            elif corner is None:  # one position per clip, both ends included
+                top, left = drawn.integers(0, (space[0] + 1, space[1] + 1))
+                corner = int(top), int(left)
+            window[:] = cut(frame, corner, self.pixels)
         return len(chosen) == len(place)
-
-    def _window(self, frame: Frames, draws: "_Draws | None") -> Frames:
-        height, width = frame.shape[:2]
-        space = room(height, width, self.pixels)
-        return cut(frame, draws.corner(space) if draws else centre(space), self.pixels)
-
-    @property
-    def _num_texts(self) -> int:
-        return self.model.sorting.transcripts if self.stream.text == "transcripts" else 1
-
-    def _texts(self, row: Mapping[str, Any], draws: "_Draws | None") -> list[str]:
-        if self.stream.text == "captions":
-            captions = row["captions"]
-            return [captions[draws.caption(len(captions)) if draws else 0]]
-        texts = [utterance["text"] for utterance in row["transcripts"] or ()]
-        if len(texts) != self._num_texts:
-            raise ValueError(
-                f"stream {self.stream.name!r}: clip {row['uid']} has {len(texts)} transcripts, but the "
-                f"recipe's model.sorting.transcripts is {self._num_texts}"
-            )
-        return texts
 
 
 def _images(rows: pa.Table) -> list[list[NDArray[np.uint8]]]:
@@ -140,29 +131,5 @@ def _images(rows: pa.Table) -> list[list[NDArray[np.uint8]]]:
 @dataclass(frozen=True)
 class _Clip:
     uids: bytes
-    texts: list[str]
-    keep: NDArray[np.int64]
+    inputs: Any
     valid: bool
-
-
-class _Draws:
-    """The random choices for one clip in one epoch, but for its frames."""
-
-    def __init__(self, seed: int, uid: str, epoch: int) -> None:
-        self._crop, self._caption, self._keep = (source(seed, uid, epoch, kind) for kind in (1, 2, 3))
-        self._corner: Offsets | None = None
-
-    def corner(self, space: Offsets) -> Offsets:
-        """Of the window: one position per clip, both ends included."""
-        if self._corner is None:
-            drawn = self._crop.integers(0, (space[0] + 1, space[1] + 1))
-            self._corner = int(drawn[0]), int(drawn[1])
-        return self._corner
-
-    def caption(self, count: int) -> int:
-        """One of several captions."""
-        return int(self._caption.integers(count))
-
-    def keep(self, num_patches: int, mask_ratio: float) -> NDArray[np.int64]:
-        """Patch positions kept in all frames of the clip."""
-        return draw_keep(num_patches, mask_ratio, self._keep)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.records import stable_uid
+from trainers.draws import source
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,6 @@ class FrameChoice:
             return [(first + last) // 2 for first, last in slices]
         draw = source(self.seed, uid, epoch, 0)
         return [int(draw.integers(first, last + 1)) for first, last in slices]
-
-
-def source(seed: int, uid: str, epoch: int, kind: int) -> np.random.Generator:
-    """The random numbers of one clip in one epoch; each kind of draw has its own (more frames change no mask)."""
-    return np.random.default_rng((int(stable_uid(seed, uid, epoch), 16), kind))
 
 
 def slice_bounds(num_stored: int, num_frames: int) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ from infra.tracking import Run
 from trainers.data import Prepare
 from trainers.elastic import AllowedCounts, BookCopy, NoRetryOfPermanent, Trainer, failures_of, largest
 from trainers.frame_choice import FrameChoice
+from trainers.loop import unit_of
 from trainers.pixels import check_sides
 from trainers.reading import preparing_tasks, rows_per_block, steps_of
 from trainers.recipe import Launch, Stage, Training
@@ -106,7 +107,8 @@ def train_stage(
     """
     stage = training.stages[stage_index]
     counts = worker_counts(stage, training.launch)
-    check_sides(training.model.video.image_size, training.pixels)
+    check_sides(training.system.image_size, training.pixels)
+    check_parts(training, stage)
     _check_tracking(run, session)
     folder = join(absolute(storage), run_name)
     check_gpus(validation, training.launch, resources, session)
@@ -156,6 +158,13 @@ def worker_counts(stage: Stage, launch: Launch) -> tuple[int, ...]:
     return tuple(counts)
 
 
+def check_parts(training: Training, stage: Stage) -> None:
+    """ValueError where batches are to be taken in parts and an objective needs them whole."""
+    if training.launch.parts > 1:
+        for stream in stage.streams:
+            unit_of(stage, stream)
+
+
 @dataclass(frozen=True)
 class _Remaining:
     """The rows of one stream from the checkpoint's position to the last step.
@@ -175,15 +184,16 @@ class _Remaining:
             remove_uncommitted(job.folder)
         kept = latest_committed(job.folder)
         step = kept.step if kept else 0
-        remaining = steps_of(stage, self.index, step, stage.steps) * stream.batch_size
+        seed = job.training.seed
+        remaining = steps_of(stage, seed, self.index, step, stage.steps) * stream.batch_size
         if not remaining:
             return ray.data.range(0)
-        prepare = Prepare(stream, job.training.model, job.training.pixels, job.training.seed)
+        prepare = Prepare(stream, job.training.system, job.training.pixels, seed)
         # Each of these tasks has a process: as many as Ray would start by their shares is too many.
         tasks, cpus = preparing_tasks(resources.readers_of(len(stage.streams)), resources.reader)
         return self.rows(
-            seed=job.training.seed,
-            first_row=steps_of(stage, self.index, 0, step) * stream.batch_size,
+            seed=seed,
+            first_row=steps_of(stage, seed, self.index, 0, step) * stream.batch_size,
             num_rows=remaining,
             unit_rows=rows_per_block(stream, job.training.pixels.crop, job.counts),
             choice=prepare.choice,

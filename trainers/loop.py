@@ -1,7 +1,7 @@
 """The training loop, read top to bottom. It knows neither Ray nor MLflow: batches come in, numbers go out."""
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -9,23 +9,25 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
-from trainers.accumulation import Computing, backward_in_parts, weighted_sum
+from infra.errors import UserError
+from trainers.accumulation import Computing, backward_in_parts, means_of, weighted_sum
 from trainers.batch import Batch
-from trainers.checkpoint import State, load_state, load_weights
-from trainers.freezing import freeze
-from trainers.gathering import num_ranks
+from trainers.checkpoint import State, carry_objectives, load_state, load_weights
+from trainers.draws import mixed
+from trainers.freezing import freeze, named_parameters
+from trainers.gathering import num_ranks, own_rank
 from trainers.gradients import Gradients
 from trainers.guards import Guard, memory_named, unit_or_nan
 from trainers.inputs import to_input
 from trainers.models.blocks import compile_blocks, recompute_activations
-from trainers.models.starts import start_temporal_attention
-from trainers.models.video_text import VideoTextModel
-from trainers.models.weights.files import load_start, read_weights
+from trainers.models.weights.files import read_weights
+from trainers.models.weights.names import fill
+from trainers.objectives.objective import Features, Loss
 from trainers.optimizers import build_optimizer, set_rates
 from trainers.profiling import profiled
 from trainers.recipe import Launch, Stage, Stream, Training
-from trainers.sharding import load_optimizer, shard
-from trainers.task import Features, Task
+from trainers.sharding import load_objectives, load_optimizer, shard
+from trainers.task import Task, task_of
 from trainers.trace import Trace
 from trainers.window import Window
 
@@ -53,44 +55,49 @@ class Learner:
 
     def backward(self, stream: Stream, batch: Batch) -> dict[str, Tensor]:
         """The stream's objectives on one batch; the gradients of their weighted sum are there afterwards."""
-        batch, count = batch.to(self.device), self.training.launch.parts
-        if count > 1:
+        batch, parts = batch.to(self.device), self.training.launch.parts
+        if parts > 1:
             computing = Computing(self._features, self.losses)
-            return backward_in_parts(self.task, self.forward, computing, stream, batch, count)
-        losses = self.losses(stream, batch)
+            split = list(batch.split(parts, unit_of(self.stage, stream)))
+            return backward_in_parts(self.task, self.forward, computing, stream, split)
+        losses = means_of(self.losses(stream, batch))
         total = weighted_sum(stream, losses)
         total.backward(unit_or_nan(total))
         return losses
 
     def losses(
-        self, stream: Stream, batch: Batch, pulls: Mapping[str, Features] | None = None
-    ) -> dict[str, Tensor]:
-        """The stream's objectives on one batch; towers compute in the recipe's precision, losses in fp32.
-
-        `pulls`: see `Task.forward`.
+        self, stream: Stream, batch: Batch, part: int = 0, pulls: Mapping[str, Features] | None = None
+    ) -> dict[str, Loss]:
+        """The stream's objectives on one batch, or on part number `part` of one; the model computes in the recipe's
+        precision, losses in fp32. `pulls`: see `Task.forward`.
         """
-        batch = batch.to(self.device)
-        images = to_input(batch.frames, self.training.model.video.image_size, self.training.pixels)
-        with self._precision():
-            found: dict[str, Tensor] = self.forward(stream, batch, images, pulls)
+        with self._alike(part):
+            found: dict[str, Loss] = self.forward(stream, batch, self._pixels(batch), pulls)
         return found
 
-    def _features(self, stream: Stream, batch: Batch) -> dict[str, Features]:
-        images = to_input(batch.frames, self.training.model.video.image_size, self.training.pixels)
-        with self._precision():
-            return self.task.features(stream, batch, images)
+    def _features(self, stream: Stream, batch: Batch, part: int) -> dict[str, dict[str, Tensor]]:
+        with self._alike(part):
+            return self.task.features(stream, batch, self._pixels(batch))
 
-    def temporal_share(self, stream: Stream, batch: Batch) -> dict[str, Tensor]:
-        """How much of the video tower's attention is over time, of the batch's first clip; nothing for stills."""
-        if stream.frames == 1:
-            return {}
-        frames, keep = batch.frames[:1].to(self.device), batch.keep[:1].to(self.device)
-        images = to_input(frames, self.training.model.video.image_size, self.training.pixels)
-        with self._precision():
-            share = self.task.temporal_share(images, keep)
+    def _pixels(self, batch: Batch) -> Tensor:
+        return to_input(batch.clips.frames, self.training.system.image_size, self.training.pixels)
+
+    def probe(self, stream: Stream, batch: Batch) -> dict[str, Tensor]:
+        """What the system watches, of the batch's first clip."""
+        clip = batch.rows(slice(1)).to(self.device)
+        with self._alike(part=-1):
+            found = self.task.probe(stream, clip, self._pixels(clip))
         if isinstance(self.task, FSDPModule):
             self.task.reshard()  # a backward pass does it otherwise, and the next step would read these weights again
-        return {"temporal_share": share}
+        return found
+
+    @contextmanager
+    def _alike(self, part: int) -> Iterator[None]:
+        """Whatever is drawn on the device follows from (seed, stage, step, rank, part): a second pass over a part draws
+        what the first drew, and a run that goes on what one draws that never stopped."""
+        torch.manual_seed(mixed(self.training.seed, self.stage.name, self.step, own_rank(), part))
+        with self._precision():
+            yield
 
     def _precision(self) -> torch.autocast:
         low = self.training.launch.precision == "bf16"
@@ -98,11 +105,7 @@ class Learner:
 
     def state(self) -> State:
         """What a checkpoint holds beside the weights."""
-        generators = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            generators["cuda"] = torch.cuda.get_rng_state(self.device)
-        objectives = self.task.objectives.state_dict()
-        return State(self.step, self.optimizer.state_dict(), objectives, generators, self.skipped)
+        return State(self.step, self.optimizer.state_dict(), self.task.objectives.state_dict(), self.skipped)
 
 
 def build_learner(
@@ -110,46 +113,73 @@ def build_learner(
 ) -> Learner:
     """A learner at the beginning of a stage or, from the checkpoint `resume`, in the middle of it.
 
-    `start`: checkpoint of the stage before; None: `training.init`, or fresh weights.
+    `start`: checkpoint of the stage before; None: `training.init`, or fresh weights. ValueError for a recipe that does
+    not fit the model, UserError for weights that do not.
     """
     stage = training.stages[stage_index]
     torch.manual_seed(training.seed)
     if checkpoint := resume or start:
-        model = VideoTextModel.fresh(training.model, training.seed)
-        load_weights(model, checkpoint)
+        model = training.system.built().fresh(training.system, training.seed)
+        load_weights(model, checkpoint, () if resume else stage.begin.fresh)
     else:
         model = first_weights(training)
-    freeze(model, stage.freeze, stage.frozen_text_blocks, stage.frozen_text_embeddings)
+    task = task_of(training.system, stage, model, training.pixels, device)
+    if start and not resume:
+        carry_objectives(task.objectives, start, stage.begin.fresh)
+    freeze(
+        model,
+        train=stage.train,
+        freeze=stage.freeze,
+        frozen_below=stage.frozen_below,
+        objectives=task.objectives,
+    )
     if training.launch.checkpoint_activations:
-        recompute_activations(model)
+        recompute_activations(task)
     if training.launch.compile:
-        compile_blocks(model)
-    task = Task(model, stage.temperature, stage.gather).to(device)
+        compile_blocks(task)
     forward = _parallel(task, training.launch)
-    optimizer = build_optimizer(named_parameters(task), stage.optimizer)
+    optimizer = build_optimizer(named_parameters(task.model, task.objectives), stage.optimizer)
     learner = Learner(training, stage, task, forward, optimizer, device)
     if resume:
         _restore(learner, load_state(resume))
     return learner
 
 
-def first_weights(training: Training) -> VideoTextModel:
-    """The model that the first stage starts from: `training.init`, or fresh weights."""
-    model = VideoTextModel.fresh(training.model, training.seed)
+def first_weights(training: Training) -> nn.Module:
+    """The model that the first stage starts from: `training.init` and `init_parts`, or fresh weights.
+
+    UserError for weights in no layout that the system knows.
+    """
+    system = training.system.built()
+    model: nn.Module = system.fresh(training.system, training.seed)
     if training.init:
-        layout = load_start(model, read_weights(training.init), training.init)
-        if layout in ("clip", "openclip"):  # they cover no temporal module, and one may copy what they cover
-            start_temporal_attention(model.video, training.model.video.temporal_start)
+        weights = read_weights(training.init)
+        if model.state_dict().keys() & weights.keys():
+            fill(model, weights, training.init)
+        elif system.start:
+            system.start(model, training.system, weights, training.init)
+        else:
+            raise UserError(f"{training.init}: not weights of this system, and it knows no other layout")
+    for part, place in training.init_parts.items():
+        if part not in system.start_parts:
+            known = ", ".join(system.start_parts) or "none"
+            raise ValueError(f"init_parts.{part}: the system starts no such part by itself; it has {known}")
+        system.start_parts[part](model, training.system, read_weights(place), place)
     return model
 
 
-def named_parameters(task: Task) -> Iterator[tuple[str, nn.Parameter]]:
-    """Those of the model by its own names, and those of the objectives."""
-    return itertools.chain(task.model.named_parameters(), task.objectives.named_parameters("objectives"))
+def unit_of(stage: Stage, stream: Stream) -> int:
+    """Clips that parts of a batch keep together. ValueError for an objective that needs the whole batch."""
+    used = [each for each in stage.objectives if each.name in stream.objectives]
+    if whole := [each.name for each in used if each.unit == "batch"]:
+        raise ValueError(
+            f"launch.parts: the objective {whole[0]!r} cannot be computed of parts of a batch; set it to 1"
+        )
+    return stream.rows_per_unit if any(each.unit == "unit" for each in used) else 1
 
 
 def _parallel(task: Task, launch: Launch) -> nn.Module:
-    """Not every parameter takes part in every step: a captioned batch never meets the sorting head."""
+    """Not every parameter takes part in every step: a stream may leave an objective, and with it a head, out."""
     if num_ranks() == 1:
         return task
     if launch.parallel == "fsdp":
@@ -159,10 +189,7 @@ def _parallel(task: Task, launch: Launch) -> nn.Module:
 
 def _restore(learner: Learner, state: State) -> None:
     load_optimizer(learner.optimizer, state.optimizer)
-    learner.task.objectives.load_state_dict(state.objectives)
-    torch.set_rng_state(state.random["cpu"])
-    if "cuda" in state.random and learner.device.type == "cuda":
-        torch.cuda.set_rng_state(state.random["cuda"], learner.device)
+    load_objectives(learner.task.objectives, state.objectives)
     learner.step, learner.skipped = state.step, state.skipped
 
 
@@ -174,7 +201,7 @@ def train(learner: Learner, batches: Batches, log: Report, save: Report, folder:
     row, and for a device without enough memory.
     """
     stage, launch, task, optimizer = learner.stage, learner.training.launch, learner.task, learner.optimizer
-    gradients = Gradients(named_parameters(task), optimizer)
+    gradients = Gradients(named_parameters(task.model, task.objectives).items(), optimizer)
     guard = Guard(folder, launch.max_skipped)
     trace = Trace(folder, learner.step) if launch.trace_batches else None
     window = Window(learner.training, stage, learner.step, learner.device)
@@ -183,21 +210,21 @@ def train(learner: Learner, batches: Batches, log: Report, save: Report, folder:
             with window.waiting:
                 stream, batch = next(batches)
             set_rates(optimizer, learner.step, stage.steps, stage.optimizer)
-            task.before_step()
-            losses = learner.backward(stream, batch)  # {"contrastive": …, "sorting": …}
+            task.before_step(learner.step)
+            losses = learner.backward(stream, batch)  # by name of the objective
             grad_norm = gradients.norm()
             if window.is_new(stream):
                 window.note(stream, gradients.by_tower())
             if window.is_new(stream, every=10):  # it costs a pass over one clip
-                window.note(stream, learner.temporal_share(stream, batch))
+                window.note(stream, learner.probe(stream, batch))
             gradients.clip(grad_norm, stage.optimizer.max_grad_norm)
             skipped = guard.skip_unless_finite(optimizer, grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            task.after_step()
+            task.after_step(1 - skipped)
             learner.step += 1
             window.add(stream, batch, losses, grad_norm)
-            guard.add(learner.step, stream, batch.uids, {**losses, "grad_norm": grad_norm}, skipped)
+            guard.add(learner.step, stream, batch.clips.uids, {**losses, "grad_norm": grad_norm}, skipped)
             if trace:
                 trace.add(learner.step, stream.name, batch)
             last = learner.step == stage.steps
@@ -212,8 +239,8 @@ def train(learner: Learner, batches: Batches, log: Report, save: Report, folder:
             profile_step()
 
 
-def scheduled(stage: Stage, first: int, sources: list[Iterator[Batch]]) -> Batches:
+def scheduled(stage: Stage, seed: int, first: int, sources: list[Iterator[Batch]]) -> Batches:
     """From step `first` on, the stage's streams in the order of its schedule (the same on every rank)."""
     for step in range(first, stage.steps):
-        index = stage.schedule(step, len(stage.streams))
+        index = stage.schedule(step, seed, len(stage.streams))
         yield stage.streams[index], next(sources[index])

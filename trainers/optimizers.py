@@ -1,44 +1,36 @@
-"""AdamW in its published form, the parameter groups, and the rate at a step (TVTSv2, section 8)."""
+"""AdamW in its published form, the parameter groups, and the rates of a step (TVTSv2, section 8)."""
 
 import math
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainers.freezing import matching
 from trainers.recipe import Optimizer
 
-_NEW = re.compile(r"^video\.blocks\.\d+\.(timeattn|ln_3)\.|^sorting\.")
-_UNDECAYED = re.compile(r"bias|ln_|norm")
 
+def build_optimizer(named: Mapping[str, nn.Parameter], config: Optimizer) -> torch.optim.Optimizer:
+    """A group for each rate and for what is decayed or not ("new_decay", "rest_nodecay"), of what is trained.
 
-def is_new(name: str) -> bool:
-    """True for what CLIP's weights do not cover. The temporal table is in the slow group, as published."""
-    return _NEW.search(name) is not None
-
-
-def is_decayed(name: str) -> bool:
-    """Everything but biases and norms, by name: tables and projections are decayed."""
-    return _UNDECAYED.search(name) is None
-
-
-def build_optimizer(
-    parameters: Iterable[tuple[str, nn.Parameter]],
-    config: Optimizer,
-    new: Callable[[str], bool] = is_new,
-) -> torch.optim.Optimizer:
-    """Four groups, (new or rest) x (decayed or not), of the parameters that are trained.
-
-    Each group carries its name and `base_lr`; `set_rates` scales it.
+    Each group carries its name and `base_lr`; `set_rates` scales it. ValueError for a pattern that matches none of the
+    names, those of frozen parameters included, and for a trained parameter without a rate.
     """
+    rates = _rates(list(named), config)
+    undecayed = {name for pattern in config.undecayed for name in matching(list(named), pattern, "undecayed")}
     groups: dict[str, dict[str, Any]] = {}
-    for name, parameter in parameters:
-        if parameter.requires_grad:
-            label = ("new" if new(name) else "rest") + ("_decay" if is_decayed(name) else "_nodecay")
-            groups.setdefault(label, _group(label, config))["params"].append(parameter)
+    for name, parameter in named.items():
+        if not parameter.requires_grad:
+            continue
+        if name not in rates:
+            raise ValueError(f"optimizer.rates: no rate has a pattern for {name}; give one the pattern '*'")
+        decay = 0.0 if name in undecayed else config.weight_decay
+        label = f"{rates[name]}_{'nodecay' if name in undecayed else 'decay'}"
+        rate = config.rates[rates[name]].lr
+        group = {"name": label, "params": [], "lr": rate, "base_lr": rate, "weight_decay": decay}
+        groups.setdefault(label, group)["params"].append(parameter)
     ordered = [groups[label] for label in sorted(groups)]
     settings: dict[str, Any] = {"betas": config.betas, "eps": config.eps}
     optimizer: torch.optim.Optimizer
@@ -51,10 +43,14 @@ def build_optimizer(
     return optimizer
 
 
-def _group(label: str, config: Optimizer) -> dict[str, Any]:
-    rate = config.lr_new if label.startswith("new") else config.lr_rest
-    decay = config.weight_decay if label.endswith("_decay") else 0.0
-    return {"name": label, "params": [], "lr": rate, "base_lr": rate, "weight_decay": decay}
+def _rates(names: Sequence[str], config: Optimizer) -> dict[str, str]:
+    """Name of a parameter -> name of the first rate that matches it."""
+    found: dict[str, str] = {}
+    for label, rate in config.rates.items():
+        for pattern in rate.names:
+            for name in matching(names, pattern, f"optimizer.rates.{label}"):
+                found.setdefault(name, label)
+    return found
 
 
 def zero_missing_gradients(optimizer: torch.optim.Optimizer, args: Any = (), kwargs: Any = None) -> None:
@@ -131,21 +127,8 @@ class PublishedAdamW(torch.optim.Optimizer):
         return state
 
 
-def rate_factor(step: int, steps: int, config: Optimizer) -> float:
-    """What multiplies every rate in step number `step` (from 0) of `steps`: warm-up, then the schedule."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    if config.schedule == "cosine":
-        through = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-        return (1 + math.cos(math.pi * through)) / 2
-    if config.schedule == "epoch_drops":
-        finished = step // config.steps_per_epoch
-        return float(0.1 ** sum(finished >= epoch for epoch in config.drop_epochs))
-    return 1.0
-
-
 def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, config: Optimizer) -> None:
-    """Set the rates of the coming step."""
-    factor = rate_factor(step, steps, config)
+    """Set the rates of step number `step` (from 0) of `steps`."""
+    factor = config.course(step, steps)
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor

@@ -48,7 +48,7 @@ def check_sides(side: int, config: Pixels) -> None:
     """ValueError unless windows can become what a tower with frames of `side` pixels reads."""
     if config.crop != side and config.resize != "bicubic":
         raise ValueError(
-            f"pixels.crop is {config.crop}, but model.video.image_size is {side}: make them equal, or set "
+            f"pixels.crop is {config.crop}, but the system's frames have {side} pixels: make them equal, or set "
             "pixels.resize to bicubic"
         )
     if config.crop > config.short_side:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from infra.errors import UserError
-from trainers.batch import Batch, trim_padding
-from trainers.recipe import Stage, Stream
+from trainers.batch import Batch, Clips, tensors
+from trainers.recipe import Stage, Stream, Training
+from trainers.systems.settings import SystemSettings
 
 BATCHES_AHEAD = 2  # per stream and worker, beside the one that Ray Data prefetches
 _BLOCK_BYTES = 64 << 20  # Ray splits blocks of twice that
@@ -20,17 +21,10 @@ Columns = Mapping[str, Tensor]
 """A batch as `Prepare` made it, in host memory."""
 
 
-def to_batch(columns: Columns) -> Batch:
-    """The columns of `Prepare` as a batch, its padding trimmed."""
-    tokens = trim_padding(columns["tokens"])
-    return Batch(
-        columns["frames"],
-        tokens,
-        columns["keep"],
-        columns["valid"],
-        columns["position"],
-        columns["uids"],
-    )
+def to_batch(columns: Columns, system: SystemSettings) -> Batch:
+    """The columns of `Prepare` as a batch of a system."""
+    clips = Clips(*(columns[field.name] for field in dataclasses.fields(Clips)))
+    return Batch(clips, system.built().inputs(columns))
 
 
 def rows_per_block(stream: Stream, crop: int, counts: Sequence[int]) -> int:
@@ -56,9 +50,9 @@ def preparing_tasks(readers: int, reader: float) -> tuple[int, float]:
     return tasks, reader * readers / tasks
 
 
-def steps_of(stage: Stage, stream: int, first: int, stop: int) -> int:
+def steps_of(stage: Stage, seed: int, stream: int, first: int, stop: int) -> int:
     """How many of the steps first .. stop - 1 take this stream."""
-    return sum(stage.schedule(step, len(stage.streams)) == stream for step in range(first, stop))
+    return sum(stage.schedule(step, seed, len(stage.streams)) == stream for step in range(first, stop))
 
 
 Sent = tuple[Batch, torch.cuda.Event | None]
@@ -76,7 +70,7 @@ class Journey:
         """Start the copies; called by the thread that reads."""
         if self._side is None:
             return batch, None
-        pinned = Batch(**{f.name: getattr(batch, f.name).pin_memory() for f in dataclasses.fields(batch)})
+        pinned = batch.pinned()
         with torch.cuda.stream(self._side):
             return pinned.to(self._device), self._side.record_event()
 
@@ -86,8 +80,7 @@ class Journey:
         if copied is not None:
             computing = torch.cuda.current_stream(self._device)
             computing.wait_event(copied)
-            for field in dataclasses.fields(batch):
-                tensor: Tensor = getattr(batch, field.name)
+            for tensor in tensors(batch):
                 if tensor.is_cuda:
                     tensor.record_stream(computing)
         return batch
@@ -102,15 +95,17 @@ class Reader:
 
     def __init__(
         self,
-        stage: Stage,
+        training: Training,
+        stage_index: int,
         index: int,
         step: int,
         open_stream: Callable[[], Iterable[Columns]],
         device: torch.device,
     ) -> None:
-        self._stream = stage.streams[index]
-        self._first_row = steps_of(stage, index, 0, step) * self._stream.batch_size
-        self._num_batches = steps_of(stage, index, step, stage.steps)
+        stage, seed = training.stages[stage_index], training.seed
+        self._stream, self._system = stage.streams[index], training.system
+        self._first_row = steps_of(stage, seed, index, 0, step) * self._stream.batch_size
+        self._num_batches = steps_of(stage, seed, index, step, stage.steps)
         self._open = open_stream
         self._journey = Journey(device)
         self._queue: queue.Queue[Sent | Exception] = queue.Queue(BATCHES_AHEAD)
@@ -129,7 +124,7 @@ class Reader:
             return
         try:
             for number, columns in enumerate(self._open()):
-                batch = to_batch(columns)
+                batch = to_batch(columns, self._system)
                 self._check(batch, self._first_row + number * self._stream.batch_size)
                 self._queue.put(self._journey.send(batch))
             raise UserError(f"stream {self._stream.name!r} ended before the last step")
@@ -137,7 +132,7 @@ class Reader:
             self._queue.put(error)
 
     def _check(self, batch: Batch, first: int) -> None:
-        lowest, highest = int(batch.position.min()), int(batch.position.max())
+        lowest, highest = int(batch.clips.position.min()), int(batch.clips.position.max())
         if lowest < first or highest >= first + self._stream.batch_size:
             raise UserError(
                 f"stream {self._stream.name!r} delivered rows {lowest} to {highest} where the checkpoint needs "

@@ -1,88 +1,20 @@
-"""What decides the weights, given the shards: model, stages, optimiser, seed. Complete, typed data."""
+"""What decides the weights, given the shards: system, stages, optimiser, seed. Complete, typed data."""
 
+import difflib
+import math
 import re
-from dataclasses import dataclass, field
+from bisect import bisect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import accumulate
 from typing import Literal
 
-Flavour = Literal["b", "h"]
-Activation = Literal["quick_gelu", "gelu"]
-TemporalStart = Literal["as_published", "from_spatial"]
+from trainers.draws import mixed
+from trainers.systems.settings import ObjectiveSettings, Reads, SystemSettings
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-@dataclass(frozen=True)
-class VideoTower:
-    """ViT with a temporal attention module per block and one class token per clip (TVTSv2, section 3)."""
-
-    image_size: int = 224
-    """Side of the input frames in pixels."""
-    patch_size: int = 32
-    """Side of a patch in pixels."""
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
-    mlp_ratio: float = 4.0
-    max_frames: int = 12
-    """Rows of the temporal table."""
-    temporal_start_std: float | None = None
-    """Standard deviation of the fresh temporal table; None: the published width**-0.5. A model that starts
-    from scratch needs rows as long as its fresh patch embedding's, or sorting stays at chance."""
-    temporal_start: TemporalStart = "as_published"
-    """Start of the temporal attention, which says nothing at step 0 whatever the start.
-
-    "as_published": q, k, v zero and an output projection of ones. q and k then never train (section 3.4), and v begins
-    from rounding errors, as the LayerNorm behind removes the direction of ones: a mean over time, the same for every
-    frame. "from_spatial": the spatial q, k, v and an output projection of zeros; all of it trains.
-
-    Measured with the tiny recipe (`trainers/models/README.md`; seeds 0, 1, 2): sorting leaves its plateau at
-    step 211, 391, 131 of 400 as published, at 199, 259, 133 from spatial, at 223, never, 137 without the modules;
-    74 % (58 to 82) of the transcripts are placed right as published, 82 % on each seed from spatial. Retrieval and
-    twins tie. Where motions alone differ, starts tie as well.
-    """
-
-
-@dataclass(frozen=True)
-class TextTower:
-    """CLIP's text tower (TVTSv2, section 5)."""
-
-    vocabulary: int = 49408
-    context: int = 77
-    """Token ids per text, start and end token included."""
-    width: int = 512
-    layers: int = 12
-    heads: int = 8
-    mlp_ratio: float = 4.0
-
-
-@dataclass(frozen=True)
-class SortingHead:
-    """Joint transformer that orders a clip's transcripts (TVTSv2, 6); its width is the embedding's."""
-
-    transcripts: int = 4
-    """K, the positions a transcript can have."""
-    depth: int = 2
-    heads: int = 8
-    mlp_ratio: float = 4.0
-    activation: Activation = "gelu"
-    layer_norm_eps: float = 1e-6
-
-
-@dataclass(frozen=True)
-class Model:
-    """The two towers and the sorting head. `flavour` "b": OpenAI CLIP's blocks; "h": OpenCLIP ViT-H's."""
-
-    flavour: Flavour = "b"
-    embedding: int = 512
-    """D, the width of the shared embedding."""
-    activation: Activation | None = None
-    """Of both towers; None: the flavour's, x * sigmoid(1.702 x) for "b" and exact GELU for "h"."""
-    layer_norm_eps: float = 1e-5
-    """Of both towers."""
-    video: VideoTower = field(default_factory=VideoTower)
-    text: TextTower = field(default_factory=TextTower)
-    sorting: SortingHead = field(default_factory=SortingHead)
 
 
 @dataclass(frozen=True)
@@ -97,8 +29,7 @@ class Pixels:
     """"nearest": frames of another side are resized by nearest neighbour before the window is cut, as published;
     fine patterns turn into false ones. "bicubic": the window, cut from the frame as stored and possibly larger
     than the tower's input, is resized to it on the training device, antialiased, as CLIP's own frames were.
-    Measured on the demo with one seed (frames of 96 pixels to 64, CLIP's constants): R@1 in A, B, D 62, 66, 65
-    against 58, 61, 56 with nearest neighbour, sorting 81 in both; seeds differ by more."""
+    (Both measured: `trainers/models/README.md`.)"""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """ImageNet's constants, as published for all sizes; CLIP's own towers were trained with CLIP_MEAN, CLIP_STD."""
@@ -106,20 +37,18 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Stream:
-    """One named stream of a stage: which clips, how many a step, which texts, which objectives."""
+    """One named stream of a stage: which clips, how many a step, what is read of them, which objectives."""
 
     name: str
     """Stream of the store, e.g. "narrated"."""
     batch_size: int
     """Clips per global batch; does not depend on the number of workers."""
-    text: Literal["transcripts", "captions"]
-    """The texts of a clip that the objectives use."""
+    reads: Reads
+    """What the system reads of a clip beside its frames."""
     objectives: dict[str, float]
-    """Objective names and their weights in the sum."""
+    """Names of objectives of the stage and their weights in the sum."""
     frames: int = 12
     """Frames per clip, one drawn from each of as many equal slices (TVTSv2, 10.1); 1 for still images."""
-    mask_ratio: float = 0.0
-    """Share of the patch positions dropped, the same in all frames of a clip (TVTSv2, section 4)."""
     rows_per_unit: int = 4
     """u: rows per unit; a global batch is batch_size / u units, a multiple of every allowed worker count."""
 
@@ -128,65 +57,192 @@ class Stream:
 class Alternate:
     """Streams take turns, each with its own optimiser step (TVTSv2, section 9)."""
 
-    def __call__(self, step: int, num_streams: int) -> int:
+    kind: Literal["alternate"] = "alternate"
+
+    def __call__(self, step: int, seed: int, num_streams: int) -> int:
         """Index of the stream of this step (steps count from 0)."""
         return step % num_streams
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """AdamW with the parameter groups of TVTSv2, section 8."""
+class Ratio:
+    """Streams take turns of so many steps each, spread evenly: of 3 and 1 the second comes once in four."""
 
-    lr_new: float = 1e-4
-    """Rate of fresh parameters (temporal modules, their norms, the sorting head)."""
-    lr_rest: float = 1e-7
-    """Rate of parameters that came with the start weights."""
+    steps: tuple[int, ...]
+    """Steps of each stream in a round."""
+    kind: Literal["ratio"] = "ratio"
+
+    def __call__(self, step: int, seed: int, num_streams: int) -> int:
+        """Index of the stream of this step: the one that is furthest behind its share. ValueError unless every stream
+        has a number of steps."""
+        if len(self.steps) != num_streams or min(self.steps) < 0 or not sum(self.steps):
+            raise ValueError(f"schedule.steps: {self.steps} are not the steps of {num_streams} streams")
+        return _round(self.steps)[step % sum(self.steps)]
+
+
+@cache
+def _round(steps: tuple[int, ...]) -> tuple[int, ...]:
+    total, taken, order = sum(steps), [0] * len(steps), []
+    for place in range(1, total + 1):
+        behind = [count * place - total * done for count, done in zip(steps, taken, strict=True)]
+        index = behind.index(max(behind))
+        taken[index] += 1
+        order.append(index)
+    return tuple(order)
+
+
+@dataclass(frozen=True)
+class SeededDraw:
+    """The stream of every step is drawn, decided by the seed and the step alone."""
+
+    shares: tuple[float, ...] = ()
+    """How likely each stream is, beside the others; none: all alike."""
+    kind: Literal["seeded_draw"] = "seeded_draw"
+
+    def __call__(self, step: int, seed: int, num_streams: int) -> int:
+        """Index of the stream of this step. ValueError unless every stream has a share."""
+        shares = self.shares or (1.0,) * num_streams
+        if len(shares) != num_streams or min(shares) < 0 or not sum(shares):
+            raise ValueError(f"schedule.shares: {shares} are not the shares of {num_streams} streams")
+        drawn = mixed("schedule", seed, step) / 2**63 * sum(shares)
+        return min(bisect(list(accumulate(shares)), drawn), num_streams - 1)
+
+
+Schedule = Alternate | Ratio | SeededDraw
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Rates stay as they are, after a warm-up."""
+
+    warmup_steps: int = 0
+    kind: Literal["constant"] = "constant"
+
+    def __call__(self, step: int, steps: int) -> float:
+        """What multiplies every rate in step number `step` (from 0) of `steps`."""
+        return warm_up(step, self.warmup_steps) or 1.0
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Rates times 0.1 after each epoch of `epochs` (TVTSv2, section 8)."""
+
+    steps_per_epoch: int
+    epochs: tuple[int, ...] = (6, 8)
+    warmup_steps: int = 0
+    kind: Literal["drops"] = "drops"
+
+    def __call__(self, step: int, steps: int) -> float:
+        """See `Constant`."""
+        finished = step // self.steps_per_epoch
+        return warm_up(step, self.warmup_steps) or float(
+            0.1 ** sum(finished >= epoch for epoch in self.epochs)
+        )
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Rates fall in a straight line to `floor` at the end."""
+
+    warmup_steps: int = 0
+    floor: float = 0.0
+    """Share of the rates that is left at the end."""
+    kind: Literal["linear"] = "linear"
+
+    def __call__(self, step: int, steps: int) -> float:
+        """See `Constant`."""
+        through = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
+        return warm_up(step, self.warmup_steps) or self.floor + (1 - self.floor) * (1 - through)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Rates fall along half a cosine to `floor` at the end."""
+
+    warmup_steps: int = 0
+    floor: float = 0.0
+    """Share of the rates that is left at the end."""
+    from_zero: bool = False
+    """The warm-up begins with a step at rate 0, as in transformers' schedules; else with the first of its shares."""
+    kind: Literal["cosine"] = "cosine"
+
+    def __call__(self, step: int, steps: int) -> float:
+        """See `Constant`."""
+        if step < self.warmup_steps:
+            return (step + (not self.from_zero)) / self.warmup_steps
+        through = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * through)) / 2
+
+
+def warm_up(step: int, warmup_steps: int) -> float | None:
+    """The share of the rates in a step of the warm-up; None after it."""
+    return (step + 1) / warmup_steps if step < warmup_steps else None
+
+
+Course = Constant | Drops | Linear | Cosine
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A learning rate and the parameters that have it."""
+
+    lr: float
+    names: tuple[str, ...] = ("*",)
+    """Shell patterns of parameter names; one that matches nothing is an error."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW, with rates and decay by the names of parameters (those of objectives begin with "objectives.")."""
+
+    rates: dict[str, Rate] = field(default_factory=lambda: {"all": Rate(1e-4)})
+    """By name, shown as lr/NAME: a parameter has the first rate of which a pattern matches."""
     weight_decay: float = 0.05
-    """Decay of everything but biases and norms."""
+    undecayed: tuple[str, ...] = ()
+    """Shell patterns of the names that are not decayed; one that matches nothing is an error."""
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-6
     form: Literal["published", "torch"] = "published"
     """ "published": transformers 4.10.2's (eps on the uncorrected root, decay after the step); "torch":
-    torch.optim.AdamW, fused. Measured on the demo from the published temporal start (`trainers/models/README.md`, seeds
-    0, 1, 2): sorting leaves its plateau at step 247, never, 161 of 400 as published, at 211, 391, 131 with torch's;
-    retrieval ties."""
+    torch.optim.AdamW, fused. (Both measured: `trainers/models/README.md`.)"""
     unused: Literal["step", "skip"] = "step"
     """Parameters without a gradient in a step: "step" with a zero gradient as published, or "skip" them, so that what a
-    captioned batch does not use neither drifts nor decays. Measured as above: the plateau is left at 217, 253, 119
-    where they step, at 211, 391, 131 where they are skipped; all else ties."""
-    warmup_steps: int = 0
-    schedule: Literal["constant", "cosine", "epoch_drops"] = "constant"
-    """"epoch_drops": rates times 0.1 after each epoch of `drop_epochs`."""
-    drop_epochs: tuple[int, ...] = (6, 8)
-    steps_per_epoch: int = 0
-    """Steps that make one epoch for `epoch_drops`; 0 for the other schedules."""
+    stream does not use neither drifts nor decays. (Both measured: `trainers/models/README.md`.)"""
+    course: Course = field(default_factory=Constant)
+    """How all rates go up and down over the stage."""
     max_grad_norm: float | None = None
     """Gradient clipping; None as published."""
 
 
 @dataclass(frozen=True)
+class Begin:
+    """What a stage does not take over from the stage before; all else is carried on, and must be there."""
+
+    fresh: tuple[str, ...] = ()
+    """Parts that start as they are built: first parts of parameter names ("head"), or "objectives.NAME" for the
+    state of an objective. A momentum copy is built as a copy of the model as it begins the stage."""
+
+
+@dataclass(frozen=True)
 class Stage:
-    """One stretch of training with fixed streams, schedule, freezing and optimiser."""
+    """One stretch of training with fixed streams, objectives, schedule, freezing and optimiser."""
 
     name: str
     streams: tuple[Stream, ...]
+    objectives: tuple[ObjectiveSettings, ...]
+    """Those that the streams weigh, by their names."""
     steps: int
     """Optimiser steps."""
     optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Alternate = field(default_factory=Alternate)
+    schedule: Schedule = field(default_factory=Alternate)
+    """Which stream a step takes."""
+    train: tuple[str, ...] = ("*",)
+    """Shell patterns of the names of parameters that are trained; one that matches nothing is an error."""
     freeze: tuple[str, ...] = ()
-    """Shell patterns of parameter names, e.g. "text.blocks.[0-8].*"; one that matches nothing is an error."""
-    frozen_text_blocks: int = 0
-    """Lower text blocks kept as they are (the depth that the search varies)."""
-    frozen_text_embeddings: bool = False
-    """Also keep the text's token and place tables as they are. As published they are trained below the frozen blocks,
-    so the gradient still passes through those; with this none does, and they keep nothing for the backward pass."""
-    temperature: float = 0.05
-    """Fixed temperature of the contrastive loss."""
-    gather: Literal["published", "summed"] = "published"
-    """Gradient of the gathered contrastive loss: "published", 1/W of the written one's, so that the balance with
-    sorting changes with the number of workers; "summed" over ranks, that of the written loss. Measured with two
-    processes: exactly half of the one-process gradient as published, all of it when summed (`test_two_ranks.py`)."""
+    """Shell patterns of those that are kept as they are all the same, e.g. "text.blocks.[0-8].*"."""
+    frozen_below: dict[str, int] = field(default_factory=dict)
+    """By tower ("text"), how many of its lowest blocks are kept as they are."""
+    begin: Begin = field(default_factory=Begin)
 
 
 @dataclass(frozen=True)
@@ -211,8 +267,9 @@ class Launch:
     """Keep only the input of each block for the backward pass and compute the block again there: less memory for a
     third more computing."""
     parts: int = 1
-    """Parts in which every worker takes its share of a batch, one after another, for less memory. The contrastive loss
-    still sees the whole global batch: features are computed twice, once without a graph (arXiv:2101.06983)."""
+    """Parts in which every worker takes its share of a batch, one after another, for less memory. Objectives that
+    compare clips still see the whole global batch: features are computed twice, once without a graph
+    (arXiv:2101.06983)."""
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
@@ -258,19 +315,54 @@ def _ends(workers: int | str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Training:
-    """Model, stages and seed: with the shards they decide the weights."""
+    """System, stages and seed: with the shards they decide the weights."""
 
-    model: Model
+    system: SystemSettings
     pixels: Pixels
     stages: tuple[Stage, ...]
     seed: int = 0
     init: str | None = None
-    """Start weights: a hub id (`owner/name` or `owner/name@revision`), or a file, folder or URI, in the layout of
-    CLIP (transformers' or OpenAI's names), OpenCLIP, TVTSv2 (released or training checkpoints) or our own
-    (checkpoint or export); what it does not cover starts fresh. None: all fresh."""
+    """Start weights: a hub id (`owner/name` or `owner/name@revision`), or a file, folder or URI, in a layout that the
+    system knows or our own (checkpoint or export); what it does not cover starts fresh. None: all fresh."""
+    init_parts: dict[str, str] = field(default_factory=dict)
+    """Places of start weights for single parts of the model (first parts of parameter names), each in a layout that the
+    system knows of that part."""
     launch: Launch = field(default_factory=Launch)
+
+    def __post_init__(self) -> None:
+        """Every tower has its number of frozen blocks, 0 where none was given, so that a search can name it.
+
+        ValueError for a tower that there is not, more blocks than it has, and objectives that are not the stage's.
+        """
+        filled = tuple(_checked(stage, self.system.towers) for stage in self.stages)
+        object.__setattr__(self, "stages", filled)
 
     @property
     def num_frames(self) -> int:
         """Frames of the longest clips, and so of those that are evaluated."""
         return max(stream.frames for stage in self.stages for stream in stage.streams)
+
+
+def _checked(stage: Stage, towers: Mapping[str, int]) -> Stage:
+    for tower, count in stage.frozen_below.items():
+        if tower not in towers:
+            raise ValueError(
+                f"stage {stage.name!r}: frozen_below.{tower}: there is no such tower; {_known(tower, towers)}"
+            )
+        if not 0 <= count <= towers[tower]:
+            raise ValueError(
+                f"stage {stage.name!r}: frozen_below.{tower} is {count}, but the tower has {towers[tower]} blocks"
+            )
+    names = [objective.name for objective in stage.objectives]
+    for stream in stage.streams:
+        for name in stream.objectives:
+            if name not in names:
+                raise ValueError(
+                    f"stream {stream.name!r}: objectives names an unknown {name!r}; {_known(name, names)}"
+                )
+    return replace(stage, frozen_below={tower: stage.frozen_below.get(tower, 0) for tower in towers})
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"

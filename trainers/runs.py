@@ -105,7 +105,7 @@ def _decisive(training: Training, stage_index: int) -> dict[str, object]:
     """What decides the weights at the end of a stage; how the loop is launched and later stages do not."""
     plain = json.loads(json.dumps(dataclasses.asdict(training)))
     return {
-        **{name: plain[name] for name in ("model", "pixels", "seed", "init")},
+        **{name: plain[name] for name in ("system", "pixels", "seed", "init", "init_parts")},
         **{f"stages[{index}]": stage for index, stage in enumerate(plain["stages"][: stage_index + 1])},
     }
 

@@ -11,6 +11,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trainers.checkpoint import Snapshot, State
 from trainers.gathering import num_ranks, own_rank
+from trainers.models.blocks import Blocks
+from trainers.models.weights.names import check
 
 
 def shard(task: nn.Module, low: bool) -> nn.Module:
@@ -20,13 +22,12 @@ def shard(task: nn.Module, low: bool) -> nn.Module:
     fp32. Build the optimiser afterwards: the parameters are others.
     """
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if low else MixedPrecisionPolicy()
-    for name, module in list(task.named_modules()):
-        if name.rpartition(".")[0].endswith(".blocks"):
-            fully_shard(module, mp_policy=policy)
-            if hasattr(module, "at"):
-                register_fsdp_forward_method(module, "at")
+    for block in [block for blocks in task.modules() if isinstance(blocks, Blocks) for block in blocks]:
+        fully_shard(block, mp_policy=policy)
+        if hasattr(block, "at"):
+            register_fsdp_forward_method(block, "at")
     fully_shard(task)
-    register_fsdp_forward_method(task, "temporal_share")
+    register_fsdp_forward_method(task, "probe")
     register_fsdp_forward_method(task, "features")
     return task
 
@@ -42,7 +43,7 @@ def snapshot(weights: Mapping[str, Tensor], state: State) -> Snapshot:
     names = list(weights)
     moments = state.optimizer["state"]
     own = {**state.optimizer, "state": _turns(sorted(moments.items()), part, parts)}
-    state = replace(state, optimizer=own, objectives=_whole(state.objectives))
+    state = replace(state, optimizer=own, objectives=_turns(state.objectives.items(), part, parts))
     return Snapshot(
         _turns(weights.items(), part, parts),
         _to_host_state(state),
@@ -67,7 +68,7 @@ def _whole(value: Any) -> Any:
 
 
 def _to_host_state(state: State) -> State:
-    host = {name: _to_host(getattr(state, name)) for name in ("optimizer", "objectives", "random")}
+    host = {name: _to_host(getattr(state, name)) for name in ("optimizer", "objectives")}
     return replace(state, **host)
 
 
@@ -87,6 +88,15 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> N
         for number, moments in saved["state"].items()
     }
     optimizer.load_state_dict({**saved, "state": shared})
+
+
+def load_objectives(objectives: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Give objectives their saved state, of whole tensors; each worker takes its share of them."""
+    own = objectives.state_dict()
+    check(saved, own, "the state of the objectives")
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(_share(saved[name], value))
 
 
 def _share(value: Any, parameter: Tensor) -> Any:

@@ -38,7 +38,7 @@ class Trace:
 
     def add(self, step: int, stream: str, batch: Batch) -> None:
         """A step's clips; rows that could not be read are no part of it."""
-        self._rows += [(step, stream, uid, media_uid) for uid, media_uid in readable(batch.uids)]
+        self._rows += [(step, stream, uid, media_uid) for uid, media_uid in readable(batch.clips.uids)]
 
     def write(self, step: int) -> None:
         """One object with the steps since the last, up to this one."""
@@ -52,7 +52,7 @@ class Trace:
 
 
 def readable(uids: UInt8[Tensor, "b 2 bytes"]) -> list[tuple[str, str]]:
-    """The uids of the clips that could be read and of their media, of `Batch.uids`."""
+    """The uids of the clips that could be read and of their media, of `Clips.uids`."""
     return [(bytes(row[0]).hex(), bytes(row[1]).hex()) for row in uids.numpy() if row.any()]
 
 

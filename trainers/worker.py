@@ -20,6 +20,7 @@ from infra.tracking import Run
 from trainers import checkpoint
 from trainers.checkpoint import Snapshot
 from trainers.loop import Learner, build_learner, scheduled, train
+from trainers.models.weights.names import own_weights
 from trainers.reading import Columns, Reader
 from trainers.recipe import Stage, Stream, Training
 from trainers.runs import checkpoint_name, checkpoint_step
@@ -66,7 +67,7 @@ def work(config: Mapping[str, Any]) -> None:
     resume = _restored(job)
     step = checkpoint_step(resume) if resume else 0
     readers = [
-        Reader(job.stage, index, step, partial(_open_stream, stream), device)
+        Reader(job.training, job.stage_index, index, step, partial(_open_stream, stream), device)
         for index, stream in enumerate(job.stage.streams)
     ]
     learner = build_learner(job.training, job.stage_index, device, job.start, resume)
@@ -83,7 +84,7 @@ def work(config: Mapping[str, Any]) -> None:
                 metrics.flush()
             saver.save(learner, values)
 
-        batches = scheduled(job.stage, step, [iter(reader) for reader in readers])
+        batches = scheduled(job.stage, job.training.seed, step, [iter(reader) for reader in readers])
         train(learner, batches, log, save, job.folder)
 
 
@@ -124,7 +125,7 @@ class Saver:
             )
             return
         self._writing.acquire()  # released by another thread, so no `with`
-        part = snapshot(learner.task.model.state_dict(), learner.state())
+        part = snapshot(own_weights(learner.task.model), learner.state())
         # Train takes no other filesystem object than its own: of two of one S3 it says that they differ.
         storage = ray.train.get_context().get_storage()
         path = storage.build_checkpoint_path_from_name(name)

@@ -41,11 +41,11 @@ class Book:
     def started(self) -> list[Started]:
         """All that have begun, by name; the finished ones included."""
         found = [_read(uri) for uri in list_files(join(self.folder, "started"))]
-        return [Started(Setting(**one["setting"]), one["seed"], one["run_id"]) for one in found]
+        return [Started(**{**one, "setting": Setting(**one["setting"])}) for one in found]
 
     def finished(self) -> list[Trial]:
         """All that have scores, by name."""
-        return [Trial(**_read(uri)) for uri in list_files(join(self.folder, "trials"))]
+        return [Trial.from_json(_read(uri)) for uri in list_files(join(self.folder, "trials"))]
 
     def has(self, setting: Setting, seed: int) -> bool:
         """Whether this trial has its scores."""

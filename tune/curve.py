@@ -1,61 +1,121 @@
-"""What a search found, as a table for programs and as a picture: every score against the depth, with its spread."""
+"""What a search found, as a table for programs and as a picture: every score along the axis, with its spread."""
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tune.space import Search
-from tune.trials import SearchResult, Trial, best_by_depth, mean
+from trainers.evaluation.protocol import Declared
+from tune.space import Search, is_number
+from tune.trials import SearchResult, Setting, Trial, best, by_setting, fullest, mean, merit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def shown_metrics(result: SearchResult, search: Search) -> list[str]:
-    """The scores that are looked at together: the deciding one, what it is held against, then text to video R@1 of
-    all registers, classes and the drift of the text space."""
-    names = sorted(set.intersection(*(set(trial.metrics) for trial in result.trials)))
-    first = [name for name in (search.metric, search.against) if name]
-    others = [name for name in names if name.endswith("/t2v_R1")]
-    others += [name for name in names if name.startswith("drift/") or name.endswith("/found")]
-    return list(dict.fromkeys([*first, *others]))
+@dataclass(frozen=True)
+class Point:
+    """The trials that are seen at one place of the curve."""
+
+    x: float
+    label: str
+    trials: tuple[Trial, ...]
+
+
+def points(search: Search, results: Sequence[SearchResult]) -> tuple[Point, ...]:
+    """Along the axis, for each of its values the trials of the best setting there; without an axis, every setting.
+
+    Of several searches together, each with its own best. Where no trial of a value finished, those that were stopped.
+    """
+    axis = search.axis
+    if axis is None:
+        groups = by_setting(trial for result in results for trial in result.trials)
+        labels = [", ".join(group[0].setting.words) for group in groups.values()]
+        return tuple(
+            Point(float(place), label, tuple(group))
+            for place, (label, group) in enumerate(zip(labels, groups.values(), strict=True))
+        )
+    found: dict[float, list[Trial]] = defaultdict(list)
+    for result in results:
+        for x, trials in _along(axis, result).items():
+            found[x] += trials
+    return tuple(Point(x, f"{x:g}", tuple(trials)) for x, trials in sorted(found.items()))
+
+
+def place_of(setting: Setting, search: Search, curve: Sequence[Point]) -> Point:
+    """The point of a setting."""
+    if search.axis is not None:
+        return next(point for point in curve if point.x == setting.values[search.axis])
+    return next(point for point in curve if point.trials[0].setting == setting)
+
+
+def _along(axis: str, result: SearchResult) -> dict[float, list[Trial]]:
+    """The trials of the best setting of each value of the axis."""
+    values: dict[float, list[Trial]] = defaultdict(list)
+    for trial in result.trials:
+        x = trial.setting.values[axis]
+        assert is_number(x)
+        values[float(x)].append(trial)
+    return {
+        x: best(fullest([trial for trial in own if not trial.stopped] or own), result.shown[0])
+        for x, own in values.items()
+    }
+
+
+def title(search: Search) -> str:
+    """What the axis is; "setting" without one."""
+    return search.called(search.axis) if search.axis else "setting"
+
+
+def best_point(curve: Sequence[Point], number: Declared) -> Point:
+    """Where a number is best; of equals the last."""
+    return max(curve, key=lambda point: (merit(point.trials, number), point.x))
 
 
 def disagreement(result: SearchResult, search: Search) -> str:
-    """One sentence where the words trained on prefer another depth than the deciding metric; "" where not."""
-    if not search.against:
+    """One sentence where `search.against` prefers another place than the deciding metric; "" where not."""
+    against = next((number for number in result.shown if number.name == search.against), None)
+    if against is None:
         return ""
-    groups = best_by_depth(result.trials, search.metric)
-    chosen = result.winner.depth
-    other = max(groups, key=lambda depth: (mean(groups[depth], search.against), depth))
+    curve = points(search, [result])
+    other, chosen = best_point(curve, against), place_of(result.winner, search, curve)
     if other == chosen:
         return ""
-    told = {
-        name: [f"{mean(groups[depth], name):.1f}" for depth in (other, chosen)]
-        for name in (search.metric, search.against)
-    }
+    there, here = (
+        {name: f"{mean(point.trials, name):.4g}" for name in (search.metric, search.against)}
+        for point in (other, chosen)
+    )
     return (
-        f"{search.against} is best with {other} blocks frozen ({told[search.against][0]}, with {chosen}: "
-        f"{told[search.against][1]}), but {search.metric} is {told[search.metric][0]} there and "
-        f"{told[search.metric][1]} with {chosen}."
+        f"{title(search)}: {search.against} is best at {other.label} ({there[search.against]}, at {chosen.label}: "
+        f"{here[search.against]}), but {search.metric} is {there[search.metric]} there and {here[search.metric]} "
+        f"at {chosen.label}."
     )
 
 
 def as_csv(result: SearchResult) -> bytes:
-    """A row per trial, the failed ones and the start weights included; metrics in columns."""
-    settings = [trial.values for trial in result.trials] + [failed.values for failed in result.failed]
-    fields = sorted({name for values in settings for name in values})
+    """A row per trial, the failed ones and the start weights included; fields and metrics in columns."""
+    settings = [trial.setting for trial in result.trials] + [failed.setting for failed in result.failed]
+    fields = list(dict.fromkeys(name for setting in settings for name in setting.values))
+    variant = ["variant"] if any(setting.variant for setting in settings) else []
     metrics = sorted({name for trial in result.trials for name in trial.metrics})
+
+    def place(setting: Setting) -> list[object]:
+        return [*(setting.values.get(name, "") for name in fields), *(setting.variant for _ in variant)]
+
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(["depth", "seed", "state", "step", *fields, *metrics, "wall_s", "device_s"])
-    table.writerow(["", "", "start", 0, *("" for _ in fields), *(_plain(result.start, m) for m in metrics)])
+    table.writerow([*fields, *variant, "seed", "state", "step", *metrics, "wall_s", "device_s"])
+    blank = ["" for _ in (*fields, *variant)]
+    table.writerow([*blank, "", "start", 0, *(_plain(result.start, name) for name in metrics)])
     for trial in result.trials:
         state = "stopped" if trial.stopped else "finished"
-        own = [trial.values.get(name, "") for name in fields]
         scores = [_plain(trial.metrics, name) for name in metrics]
         times = [round(trial.wall_s, 1), round(trial.device_s, 1)]
-        table.writerow([trial.depth, trial.seed, state, trial.step, *own, *scores, *times])
+        table.writerow([*place(trial.setting), trial.seed, state, trial.step, *scores, *times])
     for failed in result.failed:
-        own = [failed.values.get(name, "") for name in fields]
-        table.writerow([failed.depth, failed.seed, f"failed: {failed.reason}", "", *own])
+        table.writerow([*place(failed.setting), failed.seed, f"failed: {failed.reason}"])
     return text.getvalue().encode()
 
 
@@ -65,35 +125,37 @@ def _plain(metrics: Mapping[str, float], name: str) -> float | str:
 
 
 def as_png(result: SearchResult, search: Search) -> bytes:
-    """A panel per score: seeds as dots, their mean as a line, the start weights dashed, the chosen depth marked."""
+    """A panel per score: seeds as dots, their mean as a line along the axis, the start weights dashed, the chosen place
+    marked. Without an axis every setting has its place, and there is no line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = shown_metrics(result, search)
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
+    columns = min(3, len(result.shown))
+    rows = -(-len(result.shown) // columns)
     figure = Figure(figsize=(4.0 * columns, 2.9 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    groups = best_by_depth(result.trials, search.metric)
-    for place, name in enumerate(names):
+    curve = points(search, [result])
+    chosen = place_of(result.winner, search, curve).x
+    for place, name in enumerate(number.name for number in result.shown):
         axes = figure.add_subplot(rows, columns, place + 1)
-        depths = list(groups)
-        axes.plot(depths, [mean(groups[depth], name) for depth in depths], color="#2456a6")
-        _dots(axes, [trial for group in groups.values() for trial in group], name)
+        if search.axis:
+            axes.plot([point.x for point in curve], [mean(p.trials, name) for p in curve], color="#2456a6")
+        _dots(axes, curve, name)
         if name in result.start:
             axes.axhline(result.start[name], color="#888888", linestyle="--", linewidth=1)
-        axes.axvline(result.winner.depth, color="#d08a1d", linewidth=1, alpha=0.6)
+        axes.axvline(chosen, color="#d08a1d", linewidth=1, alpha=0.6)
         axes.set_title(name + (" (decides)" if name == search.metric else ""), fontsize=10)
-        axes.set_xticks(depths)
-    figure.supxlabel("lower text blocks frozen   (dashed: start weights, orange: chosen)", fontsize=9)
+        slant = 0 if search.axis else 90
+        axes.set_xticks([p.x for p in curve], [p.label for p in curve], rotation=slant)
+    figure.supxlabel(f"{title(search)}   (dashed: start weights, orange: chosen)", fontsize=9)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110)
     return picture.getvalue()
 
 
-def _dots(axes: "object", trials: Sequence[Trial], name: str) -> None:
+def _dots(axes: "Axes", curve: Sequence[Point], name: str) -> None:
     """Filled where the trial finished, hollow where it was stopped early."""
     for stopped, face in ((False, "#2456a6"), (True, "white")):
-        own = [trial for trial in trials if trial.stopped is stopped]
-        points = [trial.depth for trial in own], [trial.metrics[name] for trial in own]
-        axes.scatter(*points, s=22, facecolors=face, edgecolors="#2456a6", zorder=3)  # type: ignore[attr-defined]
+        own = [(point.x, trial) for point in curve for trial in point.trials if trial.stopped is stopped]
+        xs, ys = [x for x, _ in own], [trial.metrics[name] for _, trial in own]
+        axes.scatter(xs, ys, s=22, facecolors=face, edgecolors="#2456a6", zorder=3)

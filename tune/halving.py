@@ -12,7 +12,7 @@ def rungs(steps: int) -> tuple[int, ...]:
     return (quarter, 2 * quarter) if quarter else ()
 
 
-def goes_on(score: float, earlier: Sequence[float]) -> bool:
+def goes_on(score: float, earlier: Sequence[float], more_is_better: bool) -> bool:
     """Whether a trial is in the better half of those that came to this rung so far, itself included; the first is."""
-    better = sum(other > score for other in earlier)
+    better = sum(other > score if more_is_better else other < score for other in earlier)
     return better < max(1, (len(earlier) + 1) // KEPT)

@@ -17,25 +17,27 @@ from infra.errors import UserError, sentence_in
 from infra.objects import arrow_filesystem, join, remove, write_bytes
 from infra.session import Session, most_trials, plan_cpus
 from infra.tracking import Run
+from trainers.evaluation.protocol import Declared
 from trainers.launch import ClipStream
 from trainers.recipe import Training
 from trainers.runs import absolute
 from tune.book import Started
-from tune.curve import as_csv, as_png
+from tune.curve import as_csv, as_png, points
 from tune.space import Search
 from tune.suggesting import distributions, parameters, setting_of
-from tune.trial import Evaluate, Shared, train_and_score
+from tune.trial import Evaluate, Lineage, Shared, train_and_score
 from tune.trials import (
     Failed,
     SearchResult,
     Setting,
     Trial,
-    best_by_depth,
     by_setting,
+    check_search,
     mean,
     num_trials,
     planned,
-    search_depths,
+    shown_numbers,
+    trained_stages,
     winner,
 )
 
@@ -52,48 +54,54 @@ def run_search(
     search: Search,
     streams: Mapping[str, ClipStream],
     evaluate: Evaluate,
+    declared: Mapping[str, Declared],
     *,
     storage: str,
     run_name: str,
     start: str | None,
     run: Run,
-    lineage: Mapping[str, str],
+    lineage: Lineage,
     session: Session,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Train and score every setting and seed; `storage/run_name` belongs to this search alone.
 
-    `start`: checkpoint that all trials begin with. Each trial is a run below `run`, which gets the curve as picture
-    and table. Trials that fail after their retries are named in the result; UserError if none came to an end, or they
-    were stopped. Called again, finished trials are kept, and those that had begun go on from their checkpoints.
+    `declared`: the numbers that `evaluate` gives, by name. `start`: checkpoint that all trials begin with. Each trial
+    is a run below `run`, which gets the curve as picture and table. ValueError for what `check_search` refuses. Trials
+    that fail after their retries are named in the result; UserError if none came to an end, or they were stopped.
+    Called again, finished trials are kept, and those that had begun go on from their checkpoints.
     """
+    check_search(search, training, declared)
     launch = training.launch  # a trial has its share of the cluster, not what may come
     training = replace(training, launch=replace(launch, workers=launch.fewest_workers))
     concurrent = min(max(1, search.max_concurrent), _room(session, search, launch.fewest_workers))
-    plan = plan_cpus(session.num_cpus / concurrent, launch.fewest_workers, len(streams), search=True)
+    read = max(len(training.stages[index].streams) for index in trained_stages(search, training))
+    plan = plan_cpus(session.num_cpus / concurrent, launch.fewest_workers, read, search=True)
     plan = replace(plan, gpu=search.gpus_per_worker)
     shared = Shared(
         training,
         search,
         dict(streams),
         evaluate,
+        declared[search.metric],
         folder=join(absolute(storage), run_name),
         start=absolute(start) if start else None,
-        lineage=dict(lineage),
+        lineage=lineage,
         plan=plan,
         concurrent=concurrent,
         session=session,
         run=run,
     )
-    trials = planned(search, training)
+    trials = planned(search)
     began = time.monotonic()
-    with _reported(shared, num_trials(search, training), progress):
+    with _reported(shared, num_trials(search), progress):
         failed = _fit_suggested(shared) if search.sampler == "optuna" else _fit_planned(shared, trials)
     finished = _in_order(shared.book.finished(), trials)
     if not finished:
         raise UserError(f"no trial of the search came to an end: {failed[0].reason if failed else 'stopped'}")
     start_scores = shared.book.kept("start", dict)
-    result = SearchResult(finished, winner(finished, search.metric), start_scores, tuple(failed))
+    shown = shown_numbers(finished, search, declared)
+    result = SearchResult(finished, winner(finished, shared.number), start_scores, tuple(failed), shown)
     _record(shared, result, time.monotonic() - began)
     return result
 
@@ -138,9 +146,9 @@ def _fit_suggested(shared: Shared) -> list[Failed]:
     if left <= 0:
         return []
     suggest = OptunaSearch(
-        distributions(search, search_depths(search, shared.training)),
+        distributions(search),
         metric="score",
-        mode="max",
+        mode="max" if shared.number.more_is_better else "min",
         seed=0,
         points_to_evaluate=[parameters(setting) for setting in begun.values()],
     )
@@ -160,10 +168,7 @@ def _failed(shared: Shared, trials: Sequence[tuple[tuple[Setting, int], Exceptio
     if any(error is None for _, error in open_trials):
         names = ", ".join(setting.name(seed) for (setting, seed), _ in open_trials)
         raise UserError(f"trials {names} of the search were stopped; what they have trained is kept")
-    return [
-        Failed(setting.depth, seed, sentence_in(str(error)), setting.values)
-        for (setting, seed), error in open_trials
-    ]
+    return [Failed(setting, seed, sentence_in(str(error))) for (setting, seed), error in open_trials]
 
 
 def _fit(
@@ -215,9 +220,13 @@ def _run_trial(config: Mapping[str, Any], shared: Shared, trials: Sequence[tuple
 def _record(shared: Shared, result: SearchResult, wall_s: float) -> None:
     """The curve, in numbers, as table and as picture, and the time spent, with the tracked run and in the folder."""
     search, run = shared.search, shared.run
-    for depth, trials in best_by_depth(result.trials, search.metric).items():
-        names = sorted(set.intersection(*(set(trial.metrics) for trial in trials)))
-        run.log(depth, {f"by_depth/{name}": mean(trials, name) for name in names})
+    curve = points(search, [result])
+    whole = all(point.x.is_integer() for point in curve)  # as a tracker's steps are
+    for place, point in enumerate(curve):
+        names = sorted(set.intersection(*(set(trial.metrics) for trial in point.trials)))
+        run.log(
+            int(point.x) if whole else place, {f"curve/{name}": mean(point.trials, name) for name in names}
+        )
     run.log(0, {"wall_s": wall_s, "device_s": sum(trial.device_s for trial in result.trials)})
     with tempfile.TemporaryDirectory() as folder:
         for name, data in (("curve.csv", as_csv(result)), ("curve.png", as_png(result, search))):

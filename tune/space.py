@@ -1,10 +1,13 @@
 """What a search may vary and how far it goes, as typed data."""
 
 import math
+import re
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeGuard
 
 import tyro
+
+from trainers.evaluation.protocol import Protocol
 
 Value = bool | int | float | str | None
 
@@ -81,10 +84,14 @@ Dimension = LogUniform | Uniform | Choice | Grid
 
 
 def parse(text: str) -> Dimension:
-    """ "loguniform:1e-6,1e-3", "uniform:0,0.5", "choice:cosine,constant", "grid:0.2,0.5". ValueError for others."""
+    """ "loguniform:1e-6,1e-3", "uniform:0,0.5", "choice:cosine,constant", "grid:0.2,0.5", and "grid:0:12:3" for the
+    whole numbers from 0 to 12 in steps of 3, both ends included. ValueError for others."""
     name, _, listed = text.partition(":")
-    values = tuple(map(value_of, listed.split(","))) if listed else ()
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if name == "grid" and re.fullmatch(r"[-.\d]*(:[-.\d]*)+", listed):
+        values = _range(listed)
+    else:
+        values = tuple(map(value_of, listed.split(","))) if listed else ()
+    numbers = [value for value in values if is_number(value)]
     match name:
         case "loguniform" | "uniform" if len(numbers) == len(values) == 2:
             low, high = map(float, numbers)
@@ -92,8 +99,15 @@ def parse(text: str) -> Dimension:
         case "choice" | "grid" if values:
             return Choice(values) if name == "choice" else Grid(values)
     raise ValueError(
-        f"{text!r} is no distribution: loguniform:LOW,HIGH, uniform:LOW,HIGH, choice:A,B,… or grid:A,B,…"
+        f"{text!r} is no distribution: loguniform:LOW,HIGH, uniform:LOW,HIGH, choice:A,B,…, grid:A,B,… or "
+        "grid:FIRST:LAST[:STEP]"
     )
+
+
+def _range(text: str) -> tuple[Value, ...]:
+    """Nothing for what is no range."""
+    parts = re.fullmatch(r"(-?\d+):(-?\d+)(?::([1-9]\d*))?", text)
+    return tuple(range(int(parts[1]), int(parts[2]) + 1, int(parts[3] or 1))) if parts else ()
 
 
 def value_of(text: str) -> Value:
@@ -109,48 +123,62 @@ def value_of(text: str) -> Value:
     return text
 
 
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value lies on an axis; true and false do not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _space_of(words: list[str]) -> dict[str, Dimension]:
+    if len(words) % 2:
+        raise ValueError(f"{words[-1]} has no distribution; each field is followed by one")
+    return {name: parse(text) for name, text in zip(words[::2], words[1::2], strict=True)}
+
+
 OnCommandLine = tyro.constructors.PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="loguniform:LOW,HIGH|uniform:LOW,HIGH|choice:A,B|grid:A,B",
-    instance_from_str=lambda words: parse(words[0]),
-    is_instance=lambda value: isinstance(value, Dimension),
-    str_from_instance=lambda dimension: [str(dimension)],
+    nargs="*",
+    metavar="FIELD loguniform:LOW,HIGH|uniform:LOW,HIGH|choice:A,B|grid:A,B|grid:FIRST:LAST:STEP …",
+    instance_from_str=_space_of,
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda space: [word for name, each in space.items() for word in (name, str(each))],
 )
 
 
 @dataclass(frozen=True)
 class Search:
-    """A search over the recipe: how many lower text blocks stay as they are, and whatever `space` names."""
+    """A search over the recipe: fields by name, what they are drawn from, and the number that decides."""
 
-    depths: tuple[int, ...] | str = ()
-    """Numbers of frozen lower text blocks tried: a list, or a range FIRST:LAST or FIRST:LAST:STEP with both ends. None:
-    `tune` tries none, a quarter, half, three quarters and all of the blocks, and `run` does not search."""
-    space: dict[str, Annotated[Dimension, OnCommandLine]] = field(default_factory=dict)
-    """Further fields and what they are drawn from, e.g. `stages.1.optimizer.lr_rest loguniform:1e-6,1e-3`; the names
-    are those of the flags."""
+    space: Annotated[dict[str, Dimension], OnCommandLine] = field(default_factory=dict)
+    """Fields and what they are drawn from, e.g. `stages.1.frozen_below.text grid:0:12:3` or
+    `stages.1.optimizer.rates.rest.lr loguniform:1e-6,1e-3`; the names are those of the flags. None: no search."""
+    variants: tyro.conf.Suppress[dict[str, dict[str, Value]]] = field(default_factory=dict)
+    """Named sets of fields, each tried with all that the space gives: {name: {field: value}}."""
     sampler: Literal["random", "optuna"] = "random"
-    """Who draws: "random", the same draws at every depth and seed; "optuna" (extra `optuna`) draws by what was found
-    before, the depth included; grids are then choices."""
+    """Who draws: "random", the same draws with every value of the grids and every seed; "optuna" (extra `optuna`) draws
+    by what was found before; grids and variants are then choices."""
     samples: int = 8
-    """Draws from the space: per depth with "random", in all with "optuna"."""
+    """Draws from the space: with every value of the grids with "random", in all with "optuna"."""
     seeds: tuple[int, ...] = (0,)
-    """Seeds per depth and draw; their spread is shown."""
+    """Seeds per setting; their spread is shown."""
     steps: int = 0
-    """Optimiser steps of a trial; 0: as many as the stage has."""
+    """Optimiser steps of each stage of a trial; 0: as many as the stage has."""
     scheduler: Literal["grid", "asha"] = "grid"
     """"grid": every trial runs to its end; "asha": it is scored after a quarter and half of its steps, and goes on if
     it is then in the better half of those that came so far (arXiv:1810.05934, the stopping form)."""
     stage: int = -1
     """Index of the stage that is searched; earlier stages are trained once and shared."""
-    metric: str = "D/t2v_R1"
-    """Metric of the evaluation that decides."""
+    stages: int = 1
+    """Stages that a trial trains, from the searched one on, each from the one before; it is scored after the last."""
+    metric: str = ""
+    """Declared number that decides, by its name."""
     against: str = ""
-    """Metric in the words that were trained on; where it prefers another depth, table, curve and report say so."""
+    """Another one, e.g. in the words that were trained on; where it prefers another setting, table, curve and report
+    say so."""
     stream: str = "val"
-    """Stream of held-out clips the metric is taken on; never the one that results are reported on."""
-    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Zero-shot classification: names of class sets, each with its class prompts. A clip belongs to every class whose
-    prompt occurs in its held-out text of the register that the set is named after."""
+    """Stream of held-out clips that trials are scored on; never the one that results are reported on."""
+    protocols: tuple[Protocol, ...] = ()
+    """What trials are scored by beside the protocols of the evaluation."""
+    words: tyro.conf.Suppress[dict[str, str]] = field(default_factory=dict)
+    """What people call a field of the space: {field: words}."""
     max_concurrent: int = 1
     """Trials at a time; fewer where the cluster has no room for so many."""
     gpus_per_worker: float = 1.0
@@ -161,4 +189,14 @@ class Search:
     @property
     def wanted(self) -> bool:
         """Whether `run` searches."""
-        return bool(self.depths or self.space)
+        return bool(self.space or self.variants)
+
+    @property
+    def axis(self) -> str | None:
+        """The field along which a curve is drawn: that of the first grid of numbers. None: there is no such grid."""
+        grids = ((name, each.values) for name, each in self.space.items() if isinstance(each, Grid))
+        return next((name for name, values in grids if all(map(is_number, values))), None)
+
+    def called(self, name: str) -> str:
+        """What people call a field."""
+        return self.words.get(name, name)

@@ -1,6 +1,6 @@
 """The space of a search as Optuna's distributions (extra `optuna`), and settings as its parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from infra.errors import UserError
@@ -10,11 +10,11 @@ from tune.trials import Setting
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-DEPTH = "frozen_text_blocks"
+VARIANT = "variant"
 
 
-def distributions(search: Search, depths: Sequence[int]) -> "dict[str, BaseDistribution]":
-    """One for the depth and one for each dimension. UserError where Optuna is not installed."""
+def distributions(search: Search) -> "dict[str, BaseDistribution]":
+    """One for each dimension, and one for the variants if there are any. UserError where Optuna is not installed."""
     try:
         from optuna.distributions import CategoricalDistribution, FloatDistribution
     except ImportError as error:
@@ -26,17 +26,16 @@ def distributions(search: Search, depths: Sequence[int]) -> "dict[str, BaseDistr
             return FloatDistribution(dimension.low, dimension.high, log=log)
         return CategoricalDistribution(dimension.values)
 
-    return {
-        DEPTH: CategoricalDistribution(tuple(depths)),
-        **{name: of(each) for name, each in search.space.items()},
-    }
+    variants = {VARIANT: CategoricalDistribution(tuple(search.variants))} if search.variants else {}
+    return {**{name: of(each) for name, each in search.space.items()}, **variants}
 
 
 def parameters(setting: Setting) -> dict[str, Any]:
     """A setting as Optuna knows it."""
-    return {DEPTH: setting.depth, **setting.values}
+    return {**setting.values, **({VARIANT: setting.variant} if setting.variant else {})}
 
 
 def setting_of(parameters: Mapping[str, Any]) -> Setting:
     """A setting that Optuna suggested."""
-    return Setting(parameters[DEPTH], {name: value for name, value in parameters.items() if name != DEPTH})
+    values = {name: value for name, value in parameters.items() if name != VARIANT}
+    return Setting(values, parameters.get(VARIANT, ""))

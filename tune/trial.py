@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -11,16 +11,19 @@ from infra.errors import UserError
 from infra.objects import join
 from infra.session import CpuPlan, Session
 from infra.tracking import Run
+from trainers.evaluation.protocol import Declared
 from trainers.launch import ClipStream, Trained, train_stage
 from trainers.recipe import Training
 from trainers.runs import checkpoint_name, latest_committed
 from tune.book import Book, Started
 from tune.halving import goes_on, rungs
 from tune.space import Search
-from tune.trials import Setting, Trial, trial_training
+from tune.trials import Setting, Trial, trained_stages, trial_training
 
 Evaluate = Callable[[str], tuple[dict[str, float], dict[str, float]]]
 """From the URI of a checkpoint to its metrics, which must hold the search's, and to those of the start weights."""
+Lineage = Callable[[Training], Mapping[str, str]]
+"""From what a trial trains to what is saved with its checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,11 @@ class Shared:
     search: Search
     streams: dict[str, ClipStream]
     evaluate: Evaluate
+    number: Declared
+    """The one that decides."""
     folder: str
     start: str | None
-    lineage: dict[str, str]
+    lineage: Lineage
     plan: CpuPlan
     concurrent: int
     session: Session
@@ -45,14 +50,14 @@ class Shared:
         return Book(self.folder)
 
     @property
-    def stage_index(self) -> int:
-        """The searched stage."""
-        return self.search.stage % len(self.training.stages)
+    def stages(self) -> range:
+        """Indices of the stages that a trial trains."""
+        return trained_stages(self.search, self.training)
 
     @property
     def steps(self) -> int:
-        """Of one trial."""
-        return self.search.steps or self.training.stages[self.stage_index].steps
+        """Of all stages of one trial."""
+        return sum(self.search.steps or self.training.stages[index].steps for index in self.stages)
 
     def score_at(self, step: int, setting: Setting, seed: int, checkpoint: str) -> dict[str, float]:
         """The metrics of a trial after some steps, taken once."""
@@ -71,7 +76,8 @@ class Shared:
 def train_and_score(shared: Shared, setting: Setting, seed: int) -> Trial:
     """Train and score one setting and seed, and write down what was found."""
     name = setting.name(seed)
-    run = shared.run.start_child(name, {**setting.fields, "seed": seed}, {"trial": name})
+    varied = {**setting.values, **({"variant": setting.variant} if setting.variant else {}), "seed": seed}
+    run = shared.run.start_child(name, varied, {"trial": name})
     shared.book.start(Started(setting, seed, run.run_id))
     began = time.monotonic()
     try:
@@ -83,9 +89,7 @@ def train_and_score(shared: Shared, setting: Setting, seed: int) -> Trial:
         raise
     wall_s, device_s = time.monotonic() - began, trained_s * shared.training.launch.fewest_workers
     run.log(step, {**metrics, "stopped": float(stopped), "wall_s": wall_s, "device_s": device_s})
-    trial = Trial(
-        setting.depth, seed, metrics, checkpoint, run.run_id, setting.values, step, stopped, wall_s, device_s
-    )
+    trial = Trial(setting, seed, metrics, checkpoint, run.run_id, step, stopped, wall_s, device_s)
     shared.book.finish(trial)
     run.finish()
     return trial
@@ -94,8 +98,10 @@ def train_and_score(shared: Shared, setting: Setting, seed: int) -> Trial:
 def _train(shared: Shared, setting: Setting, seed: int, run: Run) -> tuple[str, int, bool]:
     """Train to the end, or as far as the trial is among the better half: checkpoint, steps, whether it was stopped."""
     if shared.search.scheduler == "grid":
-        done = _train_stage(shared, setting, seed, run)
-        return done.checkpoint, done.step, False
+        done = [_train_stage(shared, setting, seed, run)]
+        for index in shared.stages[1:]:
+            done.append(_train_later_stage(shared, setting, seed, run, index, done[-1].checkpoint))
+        return done[-1].checkpoint, sum(each.step for each in done), False
     folder, (thread, training) = (
         join(shared.folder, setting.name(seed)),
         _in_thread(shared, setting, seed, run),
@@ -106,11 +112,12 @@ def _train(shared: Shared, setting: Setting, seed: int, run: Run) -> tuple[str, 
         metrics = shared.score_at(rung, setting, seed, checkpoint)
         run.log(rung, metrics)
         others = shared.book.others_at(rung, setting, seed, shared.search.metric)
-        if not goes_on(metrics[shared.search.metric], others) and not training.done():
+        better = shared.number.more_is_better is True
+        if not goes_on(metrics[shared.search.metric], others, better) and not training.done():
             _abort(thread, training)
             return checkpoint, rung, True
-    done = training.result()
-    return done.checkpoint, done.step, False
+    last = training.result()
+    return last.checkpoint, last.step, False
 
 
 def _in_thread(
@@ -159,20 +166,39 @@ def _wait_for(folder: str, step: int, training: "Future[Trained]") -> None:
 
 
 def _train_stage(shared: Shared, setting: Setting, seed: int, run: Run) -> Trained:
+    """The searched stage, in the trial's own folder and tracked run."""
     training = trial_training(shared.training, shared.search, setting, seed)
     if shared.search.scheduler == "asha":  # checkpoints are compared, and all stay until they were
         every = max(1, shared.steps // 4)
         launch = replace(training.launch, checkpoint_every=every, keep_checkpoints=shared.steps // every + 1)
         training = replace(training, launch=launch)
+    return _trained(shared, training, shared.stages[0], setting.name(seed), shared.start, run)
+
+
+def _train_later_stage(
+    shared: Shared, setting: Setting, seed: int, run: Run, index: int, start: str
+) -> Trained:
+    """A stage after it, beside the trial's folder and in a tracked run below the trial's."""
+    training = trial_training(shared.training, shared.search, setting, seed)
+    stage = training.stages[index].name
+    own = run.start_child(stage)
+    done = _trained(shared, training, index, f"{setting.name(seed)}-{stage}", start, own)
+    own.finish()
+    return done
+
+
+def _trained(
+    shared: Shared, training: Training, index: int, name: str, start: str | None, run: Run
+) -> Trained:
     return train_stage(
         training,
-        shared.stage_index,
+        index,
         shared.streams,
         storage=shared.folder,
-        run_name=setting.name(seed),
-        start=shared.start,
+        run_name=name,
+        start=start,
         run=run,
-        lineage=shared.lineage,
+        lineage=shared.lineage(training),
         resources=shared.plan,
         session=shared.session,
     )

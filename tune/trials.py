@@ -1,5 +1,6 @@
 """The trials of a search: which there are, what each trains, what they found together."""
 
+import difflib
 import itertools
 import random
 import re
@@ -9,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
+from trainers.evaluation.protocol import Declared
 from trainers.recipe import Training
-from tune.fields import with_fields
-from tune.freezing_depth import depths_of, with_depth
+from tune.fields import path_of, short_names, with_fields
 from tune.space import Grid, Search, Value
 
 
@@ -19,46 +20,44 @@ from tune.space import Grid, Search, Value
 class Setting:
     """What is varied, without the seed."""
 
-    depth: int
-    """Lower text blocks kept as they are."""
     values: Mapping[str, Value] = field(default_factory=dict)
-    """Further fields of the recipe by name."""
+    """Fields of the space by name."""
+    variant: str = ""
+    """Named set of further fields (`Search.variants`); "": none."""
 
     @property
     def key(self) -> tuple[object, ...]:
         """The same for equal settings."""
-        return (self.depth, *sorted(self.values.items()))
+        return (self.variant, *sorted(self.values.items()))
 
     @property
-    def fields(self) -> dict[str, Value]:
-        """The values, and the depth under a name of its own."""
-        return {"frozen_text_blocks": self.depth, **self.values}
+    def words(self) -> list[str]:
+        """The variant and every field with its value, "frozen_below.text-3"."""
+        short = short_names(self.values)
+        return [*filter(None, [self.variant]), *(f"{short[n]}-{_short(v)}" for n, v in self.values.items())]
 
     def name(self, seed: int) -> str:
-        """A folder's name: "depth-3-seed-1", "depth-3-lr_rest-0.00025-seed-1"."""
-        words = [f"{name.rpartition('.')[2]}-{_short(value)}" for name, value in sorted(self.values.items())]
-        return "-".join([f"depth-{self.depth}", *words, f"seed-{seed}"])
+        """A folder's name: "frozen_below.text-3-seed-1"."""
+        return re.sub(r"[^\w.+-]", "_", "-".join([*self.words, f"seed-{seed}"]))
 
 
 def _short(value: Value) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return re.sub(r"[^\w.+-]", "_", text)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
 class Trial:
     """One trained setting and seed, and its scores."""
 
-    depth: int
+    setting: Setting
     seed: int
     metrics: Mapping[str, float]
-    """The evaluation's, after the last step or where it was stopped."""
+    """Those of all protocols, after the last step or where it was stopped."""
     checkpoint: str
     run_id: str
     """Its tracked run, nested under the search's."""
-    values: Mapping[str, Value] = field(default_factory=dict)
     step: int = 0
-    """Steps trained."""
+    """Steps trained, of all its stages."""
     stopped: bool = False
     """Stopped early, as too weak."""
     wall_s: float = 0.0
@@ -66,20 +65,19 @@ class Trial:
     device_s: float = 0.0
     """Of training, times the workers."""
 
-    @property
-    def setting(self) -> Setting:
-        """What it varied."""
-        return Setting(self.depth, self.values)
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "Trial":
+        """What `dataclasses.asdict` gave, also after a round trip through a file."""
+        return Trial(**{**value, "setting": Setting(**value["setting"])})
 
 
 @dataclass(frozen=True)
 class Failed:
     """A trial that came to no end, and why."""
 
-    depth: int
+    setting: Setting
     seed: int
     reason: str
-    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,52 +85,44 @@ class SearchResult:
     """All trials, the best setting, and the scores of the weights that all of them started from."""
 
     trials: tuple[Trial, ...]
+    """In the order of the plan."""
     winner: Setting
     start: Mapping[str, float] = field(default_factory=dict)
     failed: tuple[Failed, ...] = ()
+    shown: tuple[Declared, ...] = ()
+    """The numbers that are looked at together, the deciding one first."""
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "SearchResult":
         """What `dataclasses.asdict` gave, also after a round trip through a file."""
         return SearchResult(
-            tuple(Trial(**trial) for trial in value["trials"]),
+            tuple(map(Trial.from_json, value["trials"])),
             Setting(**value["winner"]),
             value["start"],
-            tuple(Failed(**failed) for failed in value["failed"]),
+            tuple(Failed(**{**one, "setting": Setting(**one["setting"])}) for one in value["failed"]),
+            tuple(Declared(**each) for each in value["shown"]),
         )
 
 
-def planned(search: Search, training: Training) -> list[tuple[Setting, int]]:
+def planned(search: Search) -> list[tuple[Setting, int]]:
     """(setting, seed) of every trial of a search that does not depend on what it finds.
 
-    Depths and grids with each other; of the other dimensions the same draws everywhere, whoever asks and when.
-    ValueError for what the recipe does not have.
+    Variants and grids with each other; of the other dimensions the same draws everywhere, whoever asks and when.
     """
-    check_search(search, training)
-    grids = {name: dimension for name, dimension in search.space.items() if isinstance(dimension, Grid)}
-    draws = _draws(search)
-    combined = list(itertools.product(*(grid.values for grid in grids.values())))
+    grids = [(name, each.values) for name, each in search.space.items() if isinstance(each, Grid)]
+    combined = itertools.product(*([(name, value) for value in values] for name, values in grids))
     settings = [
-        Setting(depth, {**dict(zip(grids, values, strict=True)), **drawn})
-        for depth in search_depths(search, training)
-        for values in combined
-        for drawn in draws
+        Setting({**dict(point), **drawn}, variant)
+        for variant, point, drawn in itertools.product(search.variants or [""], combined, _draws(search))
     ]
     return [(setting, seed) for setting in settings for seed in search.seeds]
 
 
-def num_trials(search: Search, training: Training) -> int:
-    """How many trainings the search is."""
+def num_trials(search: Search) -> int:
+    """How many trials the search is."""
     if search.sampler == "optuna":
         return search.samples * len(search.seeds)
-    return len(planned(search, training))
-
-
-def search_depths(search: Search, training: Training) -> tuple[int, ...]:
-    """The depths tried: those asked for, else the quarters, or with a space alone the stage's own."""
-    if search.space and not search.depths:
-        return (training.stages[search.stage].frozen_text_blocks,)
-    return depths_of(search.depths, training.model.text.layers)
+    return len(planned(search))
 
 
 def _draws(search: Search) -> list[dict[str, Value]]:
@@ -143,40 +133,89 @@ def _draws(search: Search) -> list[dict[str, Value]]:
     return [{name: drawn[name].at(sources[name].random()) for name in drawn} for _ in range(search.samples)]
 
 
-def check_search(search: Search, training: Training) -> None:
-    """ValueError for a depth or field that there is not, a field that trials share, a value that it cannot take, or a
-    metric of which less is better."""
-    index = search.stage % len(training.stages)
-    search_depths(search, training)
-    for metric in (search.metric, search.against):
-        if metric.endswith(("MedR", "MeanR")):
-            raise ValueError(
-                f"search: {metric} is better the less it is; name a metric of which more is better"
-            )
+def check_search(search: Search, training: Training, declared: Mapping[str, Declared]) -> None:
+    """ValueError for what `check_space` and `check_metrics` refuse."""
+    check_space(search, training)
+    check_metrics(search, declared)
+
+
+def check_space(search: Search, training: Training) -> None:
+    """ValueError for stages or a field that there is not, a field that trials share, or a value that it cannot take."""
+    trained, there = trained_stages(search, training), len(training.stages)
+    if not search.stages >= 1 or trained[-1] >= there:
+        raise ValueError(
+            f"search.stages: there are not {search.stages} stages from stage {trained.start} on; the recipe has {there}"
+        )
+    if search.stages > 1 and search.scheduler == "asha":
+        raise ValueError(
+            "search.scheduler: asha compares trials within one stage; set search.stages 1 or grid"
+        )
     for name, dimension in search.space.items():
-        first, stage, *rest = [*name.replace("-", "_").split("."), "", ""]
-        if first in ("seed", "launch") or (first == "stages" and stage.isdigit() and int(stage) != index):
-            raise ValueError(f"search.space: {name} is not what a trial of stage {index} is decided by")
-        if rest[0] in ("frozen_text_blocks", "steps"):
-            raise ValueError(f"search.space: {name} is set by search.depths or search.steps")
-        values = dimension.values if hasattr(dimension, "values") else (dimension.low, dimension.high)
-        for value in values:
-            with_fields(training, {name: value}, "search.space")
+        ends = (dimension.low, dimension.high) if not hasattr(dimension, "values") else dimension.values
+        for value in ends:
+            _check_field(f"search.space: {name}", name, value, training, trained)
+    for variant, values in search.variants.items():
+        for name, value in values.items():
+            where = f"search.variants: {variant}: {name}"
+            if path_of(name) in map(path_of, search.space):
+                raise ValueError(f"{where} is a field of search.space too; it can be in one of them")
+            _check_field(where, name, value, training, trained)
 
 
-def with_setting(training: Training, stage_index: int, setting: Setting) -> Training:
+def _check_field(where: str, name: str, value: Value, training: Training, trained: range) -> None:
+    first, stage, *rest = [*path_of(name), "", ""]
+    if first in ("seed", "launch") or (first == "stages" and stage.isdigit() and int(stage) not in trained):
+        stages = ", ".join(training.stages[index].name for index in trained)
+        raise ValueError(f"{where} is not what a trial of stage {stages} is decided by")
+    if rest[0] == "steps":
+        raise ValueError(f"{where} is set by search.steps")
+    with_fields(training, {name: value}, where.removesuffix(f": {name}"))
+
+
+def check_metrics(search: Search, declared: Mapping[str, Declared]) -> None:
+    """ValueError for a number that no protocol declares or of which neither more nor less is better, or for none."""
+    if not search.metric:
+        leading = ", ".join(name for name, number in declared.items() if number.leading)
+        raise ValueError(f"search.metric is not set; name the number that decides, such as {leading}")
+    for where, metric in (("metric", search.metric), ("against", search.against)):
+        if metric and metric not in declared:
+            near = difflib.get_close_matches(metric, declared, n=1, cutoff=0.0)
+            raise ValueError(f"search.{where}: nothing declares {metric!r}; did you mean {near[0]!r}?")
+        if metric and declared[metric].more_is_better is None:
+            raise ValueError(
+                f"search.{where}: of {metric} neither more nor less is better; it decides nothing"
+            )
+
+
+def shown_numbers(
+    trials: Iterable[Trial], search: Search, declared: Mapping[str, Declared]
+) -> tuple[Declared, ...]:
+    """What is looked at together, of what all trials have: the deciding number, what it is held against, the leading
+    ones."""
+    there = set.intersection(*(set(trial.metrics) for trial in trials))
+    leading = (name for name, number in declared.items() if number.leading)
+    names = dict.fromkeys((search.metric, search.against, *leading))
+    return tuple(declared[name] for name in names if name in there)
+
+
+def trained_stages(search: Search, training: Training) -> range:
+    """Indices of the stages that a trial trains."""
+    first = search.stage % len(training.stages)
+    return range(first, first + search.stages)
+
+
+def with_setting(training: Training, search: Search, setting: Setting) -> Training:
     """The training at this setting."""
-    return with_fields(with_depth(training, stage_index, setting.depth), setting.values, "search.space")
+    varied = with_fields(training, setting.values, "search.space")
+    return with_fields(varied, search.variants.get(setting.variant, {}), "search.variants")
 
 
 def trial_training(training: Training, search: Search, setting: Setting, seed: int) -> Training:
-    """What one trial trains: the searched stage with its setting and length, from another seed."""
-    index = search.stage % len(training.stages)
-    varied = replace(with_setting(training, index, setting), seed=seed)
-    if not search.steps:
-        return varied
+    """What one trial trains: the searched stages with its setting and length, from another seed."""
+    varied = replace(with_setting(training, search, setting), seed=seed)
     stages = list(varied.stages)
-    stages[index] = replace(stages[index], steps=search.steps)
+    for index in trained_stages(search, training):
+        stages[index] = replace(stages[index], steps=search.steps or stages[index].steps)
     return replace(varied, stages=tuple(stages))
 
 
@@ -193,25 +232,27 @@ def mean(trials: Sequence[Trial], metric: str) -> float:
     return round(fmean(trial.metrics[metric] for trial in trials), 9)
 
 
-def winner(trials: Iterable[Trial], metric: str) -> Setting:
-    """The setting with the best mean over its seeds; of equals the deepest, which keeps most of the start.
+def merit(trials: Sequence[Trial], number: Declared) -> float:
+    """The mean of a number, negated where less of it is better."""
+    return mean(trials, number.name) * (1 if number.more_is_better else -1)
+
+
+def best(groups: Iterable[list[Trial]], number: Declared) -> list[Trial]:
+    """The trials with the best mean; of equals the last."""
+    return max(enumerate(groups), key=lambda each: (merit(each[1], number), each[0]))[1]
+
+
+def winner(trials: Iterable[Trial], number: Declared) -> Setting:
+    """The setting with the best mean over its seeds; of equals the later one.
 
     Trials that were stopped do not count, and a setting with fewer finished seeds than another does not compete: its
     mean rests on less.
     """
-    groups = list(by_setting(trial for trial in trials if not trial.stopped).values())
+    return best(fullest(trial for trial in trials if not trial.stopped), number)[0].setting
+
+
+def fullest(trials: Iterable[Trial]) -> list[list[Trial]]:
+    """The settings with the most trials."""
+    groups = list(by_setting(trials).values())
     most = max(map(len, groups))
-    full = [group for group in groups if len(group) == most]
-    return max(full, key=lambda group: (mean(group, metric), group[0].depth))[0].setting
-
-
-def best_by_depth(trials: Iterable[Trial], metric: str) -> dict[int, list[Trial]]:
-    """The trials of the best setting of each depth: of those that finished, or, where none did, of the stopped."""
-    depths: dict[int, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        depths[trial.depth].append(trial)
-    found = {}
-    for depth, own in sorted(depths.items()):
-        finished = [trial for trial in own if not trial.stopped] or own
-        found[depth] = max(by_setting(finished).values(), key=lambda group: (len(group), mean(group, metric)))
-    return found
+    return [group for group in groups if len(group) == most]

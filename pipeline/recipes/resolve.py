@@ -4,6 +4,8 @@ import difflib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from infra.errors import UserError
 from pipeline.recipe import Recipe
@@ -31,8 +33,30 @@ def resolve(name: str) -> Recipe:
     raise UserError(f"There is no recipe named {name}; {hint}")
 
 
-def _from_file(file: str, function: str) -> Recipe:
-    path = Path(file)
+def kind_from(file: str, name: str) -> Any:
+    """A class that a recipe file of the user's own defines, loaded once; its kinds are registered."""
+    loaded = _LOADED.get(str(Path(file).resolve()))
+    return getattr(loaded or _load(file), name)
+
+
+def file_of(kind: type) -> str | None:
+    """The recipe file that defines a class; None: no file that was loaded here does."""
+    return next(
+        (
+            file
+            for file, module in _LOADED.items()
+            if module.__name__ == kind.__module__ and getattr(module, kind.__name__, None) is kind
+        ),
+        None,
+    )
+
+
+_LOADED: dict[str, ModuleType] = {}
+"""Recipe files by absolute path. They stay out of `sys.modules`: so what they define travels to workers by value."""
+
+
+def _load(file: str) -> ModuleType:
+    path = Path(file).resolve()
     if not path.is_file():
         raise UserError(
             f"The recipe file {file} does not exist; give the path of a Python file before the colon."
@@ -41,9 +65,16 @@ def _from_file(file: str, function: str) -> Recipe:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    _LOADED[str(path)] = module
+    return module
+
+
+def _from_file(file: str, function: str) -> Recipe:
     try:
-        spec.loader.exec_module(module)
-        recipe = getattr(module, function)()
+        recipe = getattr(_load(file), function)()
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"The recipe {file}:{function} cannot be read: {type(error).__name__}: {error}"

@@ -40,10 +40,12 @@ from tests.benchmarks.loaders import Films, ParquetClips, Wanted, torch_loader, 
 from trainers.data import Prepare
 from trainers.launch import train_stage
 from trainers.reading import preparing_tasks, rows_per_block, to_batch
-from trainers.recipe import Model, Pixels, Stream
+from trainers.recipe import Pixels, Stream
+from trainers.systems.tvtsv2.settings import TVTSv2, TVTSv2Reads
 
 FILMS = (Film(596, 336, 12, 250, 3), Film(480, 270, 20, 250, 3), Film(640, 360, 10, 48, 2))
-STREAM = Stream("captioned", batch_size=16, text="captions", objectives={})
+SYSTEM = TVTSv2()
+STREAM = Stream("captioned", batch_size=16, reads=TVTSv2Reads(), objectives={})
 PIXELS = Pixels()
 WANTED = Wanted(STREAM.batch_size, STREAM.frames, PIXELS)
 WORKERS = 2
@@ -78,7 +80,7 @@ def ours(store: str, frames: Frames, num_batches: int) -> Iterator[Any]:
     """Our stream, as `trainers.launch` puts it together and a worker reads it."""
     plan = plan_cpus(session.start("local").num_cpus, workers=1)
     tasks, cpus = preparing_tasks(WORKERS, plan.reader)
-    prepare = Prepare(STREAM, Model(), PIXELS, seed=0)
+    prepare = Prepare(STREAM, SYSTEM, PIXELS, seed=0)
     prepared = clip_stream(
         store,
         STREAM.name,
@@ -94,7 +96,7 @@ def ours(store: str, frames: Frames, num_batches: int) -> Iterator[Any]:
     )
     (share,) = prepared.streaming_split(1, equal=True)
     for columns in share.iter_torch_batches(batch_size=STREAM.batch_size, prefetch_batches=1, drop_last=True):
-        yield to_batch(columns)
+        yield to_batch(columns, SYSTEM)
 
 
 def rate(side: Side, num_batches: int) -> float:

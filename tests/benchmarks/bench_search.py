@@ -19,18 +19,24 @@ from statistics import median
 from infra.session import Session, most_trials, plan_cpus, start, stop
 from infra.tracking import Run, tracking_for
 from ingest.streams import clip_stream
-from pipeline.embed import Checkpoint, StartWeights
-from pipeline.evaluate import Captions, HeldOut, search_metrics
+from pipeline.embed import Checkpoint, Gallery, StartWeights
+from pipeline.evaluate import START, evaluate
 from tests.benchmarks.paired import result
 from tests.ingest.clips import synthetic_clip, write_stream
 from tests.trainers.tiny import training
+from trainers.evaluation.declarations import declared_by
+from trainers.evaluation.protocol import HeldOut
+from trainers.evaluation.protocols.drift import Drift
+from trainers.evaluation.protocols.retrieval import Retrieval
+from trainers.evaluation.protocols.sorting import Sorting
 from trainers.launch import ClipStream, train_stage
 from trainers.recipe import Training
 from tune.search import run_search
-from tune.space import Search
+from tune.space import Grid, Search
 
 NUM_CLIPS = 24
 NUM_TRIALS = 4
+PROTOCOLS = (Retrieval(), Sorting(), Drift())
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,21 @@ class Score:
     store: str
     training: Training
 
-    def __call__(self, checkpoint: str) -> tuple[dict[str, float], dict[str, float]]:
-        """The metrics of a checkpoint and of the start weights."""
-        captions: Captions = {
+    @property
+    def held_out(self) -> HeldOut:
+        """A text of every clip."""
+        captions = {
             synthetic_clip(number).media_uid: {"D": [f"clip {number}"]} for number in range(NUM_CLIPS)
         }
-        trained, start = Checkpoint(checkpoint), StartWeights(self.training)
+        return HeldOut("val", self.training.system, captions, {})
+
+    def __call__(self, checkpoint: str) -> tuple[dict[str, float], dict[str, float]]:
+        """The metrics of a checkpoint and of the start weights."""
         pixels, frames = self.training.pixels, self.training.num_frames
-        return search_metrics(HeldOut(self.store, "val", captions), start, trained, pixels, frames, 24)
+        gallery = Gallery(self.held_out, self.store, pixels, frames, batch_size=24)
+        models = {START: StartWeights(self.training), "trained": Checkpoint(checkpoint)}
+        found = evaluate(gallery, models, PROTOCOLS)
+        return found["trained"].values, found[START].values
 
 
 @dataclass(frozen=True)
@@ -91,21 +104,32 @@ class Place:
         self.score(trained.checkpoint)
 
     def searched(self, seeds: range, concurrent: int = 1) -> None:
-        """A search of one depth and these seeds."""
+        """A search of one setting and these seeds."""
         name = f"search-{time.monotonic_ns()}"
         found = run_search(
             self.training,
-            Search(depths=(1,), seeds=tuple(seeds), max_concurrent=concurrent),
+            Search(
+                space={"stages.0.frozen_below.text": Grid((1,))},
+                seeds=tuple(seeds),
+                metric="D/t2v_R1",
+                max_concurrent=concurrent,
+            ),
             self.streams(),
             self.score,
+            declared_by(PROTOCOLS, self.score.held_out),
             storage=str(self.folder),
             run_name=name,
             start=None,
             run=self.run.start_child(name),
-            lineage={},
+            lineage=no_lineage,
             session=self.session,
         )
         assert len(found.trials) == len(seeds)
+
+
+def no_lineage(training: Training) -> dict[str, str]:
+    """Nothing is said of where the weights come from."""
+    return {}
 
 
 def seconds(work: Callable[[], object]) -> float:

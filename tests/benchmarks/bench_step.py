@@ -25,36 +25,39 @@ from pipeline.recipes.tvtsv2 import tvtsv2_b16, tvtsv2_b32, tvtsv2_h14
 from tests.benchmarks.paired import result, timed_in_turns
 from tests.benchmarks.peaks import peak_of
 from tests.benchmarks.plain_model import plain_losses
-from tests.trainers.small_models import small_batch
+from tests.trainers.small_models import small_batch, small_task
+from tests.trainers.tiny import NARRATED, adamw
+from trainers.accumulation import means_of
 from trainers.batch import Batch
 from trainers.flops import peak_flops, step_flops
-from trainers.freezing import freeze
+from trainers.freezing import freeze, named_parameters
 from trainers.loop import Learner, build_learner
 from trainers.masks import num_kept
 from trainers.models.video_text import VideoTextModel
 from trainers.optimizers import build_optimizer
-from trainers.recipe import Model, Optimizer, Stream
+from trainers.recipe import Stream
+from trainers.systems.tvtsv2.settings import TVTSv2
+from trainers.systems.tvtsv2.system import Inputs
 from trainers.task import Task
 
-NARRATED = Stream("narrated", 2, "transcripts", {"contrastive": 1.0, "sorting": 2.0})
-CONTEXT = 32
+CLIPS, CONTEXT = 2, 32
 Losses = Callable[[], dict[str, Tensor]]
 
 
-def batch_of(model: Model, clips: int, mask_ratio: float, context: int) -> Batch:
+def batch_of(system: TVTSv2, clips: int, mask_ratio: float, context: int) -> Batch:
     """Texts of `context` ids, the end token last, and patches to keep."""
     draw = torch.Generator().manual_seed(0)
-    patches = (model.video.image_size // model.video.patch_size) ** 2
+    patches = system.video.num_patches
     kept = num_kept(patches, mask_ratio)
-    tokens = torch.randint(1, model.text.vocabulary - 1, (clips, 4, context), generator=draw)
-    tokens[..., -1] = model.text.vocabulary - 1
+    tokens = torch.randint(1, system.text.vocabulary - 1, (clips, 4, context), generator=draw)
+    tokens[..., -1] = system.text.vocabulary - 1
     keep = torch.stack([torch.randperm(patches, generator=draw)[:kept] for _ in range(clips)])
-    return replace(small_batch(clips), tokens=tokens, keep=keep)
+    return replace(small_batch(clips), inputs=Inputs(tokens, keep))
 
 
 def sides_of(mask_ratio: float, quick: bool) -> tuple[Task, dict[str, Losses]]:
     """One model, and its losses computed by us and plainly."""
-    config, frozen = Model(), 9
+    config, frozen = TVTSv2(), 9
     if quick:
         config, frozen = (
             replace(config, video=replace(config.video, layers=3), text=replace(config.text, layers=3)),
@@ -65,12 +68,12 @@ def sides_of(mask_ratio: float, quick: bool) -> tuple[Task, dict[str, Losses]]:
     )
     for block in model.video.blocks:
         torch.nn.init.normal_(block.timeattn.proj.weight, std=0.02)  # as if trained: it says something
-    freeze(model, frozen_text_blocks=frozen)
-    task = Task(model, 0.05, "published")
-    batch = batch_of(config, NARRATED.batch_size, mask_ratio, CONTEXT)
-    pixels = torch.randn(2, 12, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    freeze(model, frozen_below={"text": frozen})
+    task = small_task(model)
+    batch = batch_of(config, CLIPS, mask_ratio, CONTEXT)
+    pixels = torch.randn(CLIPS, 12, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     return task, {
-        "ours": lambda: task(NARRATED, batch, pixels),
+        "ours": lambda: means_of(task(NARRATED, batch, pixels)),
         "plain": lambda: plain_losses(model, batch, pixels),
     }
 
@@ -90,7 +93,7 @@ def step_of(side: str, mask_ratio: float, quick: bool) -> Callable[[], None]:
 
 def stepping(task: Task, losses: Losses) -> Callable[[], None]:
     """Forward, backward, optimiser."""
-    optimizer = build_optimizer(task.model.named_parameters(), Optimizer())
+    optimizer = build_optimizer(named_parameters(task.model), adamw(1e-4, 1e-7))
 
     def step() -> None:
         backward(losses)
@@ -138,16 +141,16 @@ def measure_utilisation(recipe: Recipe) -> None:
     stage = recipe.training.stages[0]
     stream = replace(stage.streams[0], batch_size=stage.streams[0].rows_per_unit)
     device = torch.device("cuda")
-    batch = batch_of(recipe.training.model, stream.batch_size, stream.mask_ratio, 77)
+    batch = batch_of(recipe.training.system, stream.batch_size, stream.reads.mask_ratio, 77)
     frames = torch.randint(0, 256, (stream.batch_size, stream.frames, 224, 224, 3), dtype=torch.uint8)
-    batch = replace(batch, frames=frames).to(device)
+    batch = replace(batch, clips=replace(batch.clips, frames=frames)).to(device)
     peak = peak_flops(device, "bf16")
     launches: tuple[dict[str, Any], ...] = ({"precision": "bf16", "compile": True}, {"precision": "fp32"})
     for settings in launches:
         launch = replace(recipe.training.launch, workers=1, **settings)
         training = replace(recipe.training, launch=launch)
         seconds = seconds_of_a_step(build_learner(training, 0, device, None, None), stream, batch)
-        flops = step_flops(training, stage, stream) * stream.batch_size / seconds
+        flops = step_flops(training.system, stage, stream) * stream.batch_size / seconds
         share = f"MFU {flops / peak:.1%} of bf16" if peak else "MFU not known for this GPU"
         print(f"{recipe.name:12} {settings}: {seconds * 1000:.0f} ms, {flops / 1e12:.0f} TFLOP/s, {share}")
         if peak and settings["precision"] == "bf16":

@@ -7,19 +7,18 @@ processes that talk over gloo, each with its half of every batch, on CPU and one
 """
 
 import argparse
-import dataclasses
 import sys
 import tempfile
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from tests.ingest.clips import write_stream
+from tests.trainers.drivers import recipe_of
 from tests.trainers.ranks import in_two_ranks
-from tests.trainers.tiny import plain_batches, training
-from trainers.batch import Batch
-from trainers.gathering import num_ranks, own_rank
+from tests.trainers.test_sharding import own_half
+from tests.trainers.tiny import plain_batches
 from trainers.loop import build_learner, scheduled, train
 from trainers.recipe import Training
 
@@ -28,26 +27,9 @@ Losses = dict[tuple[int, str], float]
 
 
 def recipe(steps: int) -> Training:
-    """The tiny recipe of the tests, with the gather rule that does not depend on the number of workers.
-
-    The temporal attention starts from the spatial one: as published its gradients begin as rounding errors, and AdamW
-    makes steps of full length of them, other ones for another order of the same sum.
-    """
-    plain = training(steps, checkpoint_every=steps)
-    stage = dataclasses.replace(plain.stages[0], gather="summed")
-    stage = dataclasses.replace(
-        stage, optimizer=dataclasses.replace(stage.optimizer, lr_new=1e-3, lr_rest=1e-3)
-    )
-    video = dataclasses.replace(plain.model.video, temporal_start="from_spatial")
-    return dataclasses.replace(plain, stages=(stage,), model=dataclasses.replace(plain.model, video=video))
-
-
-def own_rows(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """This worker's rows of every batch."""
-    for batch in batches:
-        rows = len(batch.valid) // num_ranks()
-        own = slice(rows * own_rank(), rows * (own_rank() + 1))
-        yield Batch(**{f.name: getattr(batch, f.name)[own] for f in dataclasses.fields(Batch)})
+    """The tiny recipe of the tests, with the gather rule and the start that do not depend on the number of workers."""
+    plain = recipe_of(steps, checkpoint_every=steps)
+    return replace(plain, launch=replace(plain.launch, trace_batches=False))
 
 
 def losses_of(rank: int, store: str, steps: int) -> Losses:
@@ -63,8 +45,8 @@ def losses_of(rank: int, store: str, steps: int) -> Losses:
             names = (f"{stream.name}/{name}" for name in stream.objectives)
             found.update({(step, name): values[name] for name in names if name in values})
 
-    sources = [own_rows(plain_batches(store, settings, index)) for index in (0, 1)]
-    batches = scheduled(settings.stages[0], 0, sources)
+    sources = [own_half(plain_batches(store, settings, index)) for index in (0, 1)]
+    batches = scheduled(settings.stages[0], settings.seed, 0, sources)
     train(learner, batches, log, lambda step, values: None, f"{store}/run")
     return found
 

@@ -18,12 +18,13 @@ from trainers.models.video_text import VideoTextModel
 
 def plain_losses(model: VideoTextModel, batch: Batch, pixels: Tensor) -> dict[str, Tensor]:
     """The contrastive and the sorting loss of a batch of flavour "b", all rows valid (TVTSv2, section 7)."""
-    tokens = video(model.video, pixels, batch.keep)
-    texts = text(model.text, batch.tokens.flatten(0, 1)).unflatten(0, batch.tokens.shape[:2])
+    tokens = video(model.video, pixels, batch.inputs.keep)
+    ids = batch.inputs.tokens
+    texts = text(model.text, ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
     logits = sorting(model.sorting, tokens, texts.detach())
     places = torch.arange(logits.shape[1]).expand(logits.shape[:2])
     return {
-        "contrastive": dense(tokens[:, 0], texts.mean(dim=1), 0.05, batch.valid),
+        "contrastive": dense(tokens[:, 0], texts.mean(dim=1), 0.05, batch.clips.valid),
         "sorting": F.cross_entropy(logits.flatten(0, 1), places.flatten()),
     }
 

@@ -1,12 +1,13 @@
 """Where freezing the lower text blocks helps and where it hurts: the search under several conditions, on the demo.
 
-    python -m tests.experiments.freezing_map [--conditions base,…] [--depths 0:4] [--seeds 0,1,2] [--steps 320]
+    python -m tests.experiments.freezing_map [--conditions base,…] [--frozen 0:4] [--seeds 0,1,2] [--steps 320]
                                              [--root outputs/demo] [--out outputs/freezing] [--quick]
 
 The corpus, its shards and the speech model are made below `--root` where they are missing (as `make demo` does).
 Every condition is `reelscript tune` on a changed recipe, with an output of its own below `--out`: killed and started
 again, it goes on. At the end `--out` holds for each condition its curve (CONDITION.csv, .png), and map.md: per
-score the mean and range over the seeds at every depth, and what freezing changes against tuning everything.
+score the mean and range over the seeds at every number of frozen blocks, and what freezing changes against tuning
+everything.
 """
 
 import argparse
@@ -26,8 +27,11 @@ from pipeline.run import working
 from pipeline.workspace import absolute
 from tests.pipeline.test_run import shortened
 from trainers.recipe import Stage
-from tune.curve import disagreement, shown_metrics
-from tune.trials import SearchResult, best_by_depth, mean
+from tune.curve import best_point, disagreement, points
+from tune.space import Search, parse
+from tune.trials import SearchResult
+
+FROZEN = "stages.1.frozen_below.text"
 
 
 def _stage(recipe: Recipe, index: int, change: Callable[[Stage], Stage]) -> Recipe:
@@ -44,8 +48,9 @@ def _rate(factor: float) -> Callable[[Recipe], Recipe]:
     """Of all that came with the start weights, the text tower among them: they share one rate."""
 
     def change(stage: Stage) -> Stage:
-        optimizer = stage.optimizer
-        return replace(stage, optimizer=replace(optimizer, lr_rest=factor * optimizer.lr_rest))
+        rates = stage.optimizer.rates
+        faster = {**rates, "rest": replace(rates["rest"], lr=factor * rates["rest"].lr)}
+        return replace(stage, optimizer=replace(stage.optimizer, rates=faster))
 
     return lambda recipe: _stage(recipe, 1, change)
 
@@ -71,9 +76,8 @@ def base(settings: argparse.Namespace) -> Recipe:
     """
     tiny, root = tvtsv2_tiny(), absolute(settings.root)
     model = Path(root, "speech_model.pt")
-    search = replace(
-        tiny.search, depths=settings.depths, seeds=settings.seeds, steps=settings.steps, stream="test"
-    )
+    space = {FROZEN: parse(f"grid:{settings.frozen}")}
+    search = replace(tiny.search, space=space, seeds=settings.seeds, steps=settings.steps, stream="test")
     if settings.quick:
         make_corpus(Path(root, "raw"), CorpusSize.tiny())
         tiny = shortened(tiny, root, model, steps=4)
@@ -107,29 +111,31 @@ def searched(condition: str, recipe: Recipe, out: str) -> SearchResult:
 def report(condition: str, result: SearchResult) -> str:
     """A condition's table in Markdown, and in one sentence what freezing changed."""
     search = tvtsv2_tiny().search
-    names, groups = shown_metrics(result, search), best_by_depth(result.trials, search.metric)
+    names = [number.name for number in result.shown]
     lines = [f"### {condition}", "", f"| frozen | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
     starts = [f"{result.start[name]:.4g}" if name in result.start else "–" for name in names]
     lines.append(f"| start weights | {' | '.join(starts)} |")
-    for depth, trials in groups.items():
-        cells = [_cell([trial.metrics[name] for trial in trials]) for name in names]
-        lines.append(f"| {depth} | {' | '.join(cells)} |")
-    lines += ["", effect(result, search.metric), disagreement(result, search)]
-    lines += [f"Failed: {each.depth} frozen, seed {each.seed}: {each.reason}." for each in result.failed]
+    for point in points(search, [result]):
+        cells = [_cell([trial.metrics[name] for trial in point.trials]) for name in names]
+        lines.append(f"| {point.label} | {' | '.join(cells)} |")
+    lines += ["", effect(result, search), disagreement(result, search)]
+    lines += [
+        f"Failed: {', '.join(each.setting.words)}, seed {each.seed}: {each.reason}." for each in result.failed
+    ]
     return "\n".join(line for line in lines if line or line == "") + "\n"
 
 
-def effect(result: SearchResult, metric: str) -> str:
-    """Whether some frozen depth beats tuning everything by more than the seeds differ."""
-    groups = best_by_depth(result.trials, metric)
-    if 0 not in groups or len(groups) == 1:
+def effect(result: SearchResult, search: Search) -> str:
+    """Whether some number of frozen blocks beats tuning everything by more than the seeds differ."""
+    metric, curve = search.metric, points(search, [result])
+    if curve[0].x or len(curve) == 1:
         return ""
-    best = max((depth for depth in groups if depth), key=lambda depth: (mean(groups[depth], metric), depth))
-    none, some = ([trial.metrics[metric] for trial in groups[depth]] for depth in (0, best))
+    best = best_point(curve[1:], result.shown[0])
+    none, some = ([trial.metrics[metric] for trial in point.trials] for point in (curve[0], best))
     gain = fmean(some) - fmean(none)
     apart = min(some) > max(none) or max(some) < min(none)
     verdict = ("helps" if gain > 0 else "hurts") if apart else "cannot be told from the seeds' spread"
-    return f"{metric}: the best frozen depth, {best}, against none: {gain:+.1f} points; freezing {verdict}."
+    return f"{metric}: the best frozen number, {best.label}, against none: {gain:+.1f} points; freezing {verdict}."
 
 
 def _cell(values: Sequence[float]) -> str:
@@ -146,7 +152,7 @@ def main() -> None:
     """See the top."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--conditions", default="base", help=f"of {','.join(CONDITIONS)}")
-    words.add_argument("--depths", default="0:4")
+    words.add_argument("--frozen", default="0:4", help="FIRST:LAST[:STEP] or A,B,…")
     words.add_argument("--seeds", type=_numbers, default=(0, 1, 2))
     words.add_argument("--steps", type=int, default=320)
     words.add_argument("--root", default="outputs/demo")

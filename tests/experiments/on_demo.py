@@ -12,7 +12,6 @@ from ingest.stores.ledger import Ledger
 from ingest.stores.shards import part_uri, parts_of, read_part
 from pipeline.demo.grammar import narration
 from pipeline.demo.scenes import Canvas
-from pipeline.evaluate import Captions, score, sorting
 from pipeline.recipes.tvtsv2 import NUM_FRAMES, tvtsv2_tiny
 from tests.experiments.measures import (
     moved,
@@ -29,6 +28,10 @@ from tests.experiments.variants import TEMPORAL_MODULES, Variant
 from tests.trainers.tiny import plain_batches
 from trainers.batch import Batch
 from trainers.checkpoint import MODEL_FILE, save
+from trainers.evaluation.protocol import Captions
+from trainers.evaluation.protocols.retrieval import Retrieval
+from trainers.evaluation.protocols.sorting import Sorting
+from trainers.evaluation.protocols.twins import Twins
 from trainers.loop import build_learner
 from trainers.models.video_text import VideoTextModel
 from trainers.recipe import Training
@@ -93,13 +96,13 @@ class Demo:
     def _scores(self, model: VideoTextModel) -> dict[str, float]:
         """The recipe's evaluation, and sorting of clips drawn here: like the demo's, and with motions alone."""
         reader = Reader(model, self.captions, PIXELS, NUM_FRAMES)
-        test, twins = (reader.embedded(self._stored(stream)) for stream in ("test", "twins"))
-        found = dict(score(test, self.captions, twins).metrics)
+        stored = {stream: self._stored(stream) for stream in ("test", "twins")}
+        found = reader.scores((Retrieval(), Sorting(), Twins()), **stored)
         for name, draw in (("like_demo", four_things), ("motions", motions_alone)):
             rows, texts = self._drawn(draw)
-            drawn = sorting(Reader(model, texts, PIXELS, NUM_FRAMES).embedded(rows))
+            drawn = Reader(model, texts, PIXELS, NUM_FRAMES).scores((Sorting(),), test=rows)
             found |= {f"{name}/{metric.split('/')[1]}": value for metric, value in drawn.items()}
-        pixels = reader.pixels_of(self._stored("test").slice(0, 16))
+        pixels = reader.pixels_of(stored["test"].slice(0, 16))
         return found | temporal_share(model.video, pixels) | {"text_motion": told_by_text(model)}
 
     def _stored(self, stream: str) -> pa.Table:

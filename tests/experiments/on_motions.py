@@ -17,8 +17,6 @@ import torch
 from pipeline.demo.grammar import ALL_THINGS, narration
 from pipeline.demo.plans import Story
 from pipeline.demo.scenes import Canvas, video_frames
-from pipeline.embed import Embeddings
-from pipeline.evaluate import sorting
 from tests.experiments.measures import (
     moved,
     plateau_left,
@@ -39,23 +37,16 @@ from tests.experiments.motion_clips import (
 )
 from tests.experiments.runs import CPU, SEED_OF_DRAWN, Reader, trained
 from tests.experiments.variants import Variant
+from tests.trainers.tiny import OBJECTIVES, adamw
 from trainers.batch import Batch
 from trainers.data import Prepare
+from trainers.evaluation.protocol import Columns
+from trainers.evaluation.protocols.sorting import Sorting
 from trainers.loop import build_learner
 from trainers.models.video_text import VideoTextModel
 from trainers.reading import to_batch
-from trainers.recipe import (
-    Launch,
-    Model,
-    Optimizer,
-    Pixels,
-    SortingHead,
-    Stage,
-    Stream,
-    TextTower,
-    Training,
-    VideoTower,
-)
+from trainers.recipe import Cosine, Launch, Pixels, Stage, Stream, Training
+from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, TVTSv2Reads, VideoTower
 
 FRAMES_PER_EVENT = 6
 NUM_FRAMES = 4 * FRAMES_PER_EVENT
@@ -102,21 +93,14 @@ class Motions:
 
     def _training(self, seed: int, variant: Variant) -> Training:
         stream = _stream(self.batch_size)
-        optimizer = Optimizer(
-            lr_new=self.rate,
-            lr_rest=self.rate,
-            form="torch",
-            unused="skip",
-            warmup_steps=self.warmup_steps,
-            schedule="cosine",
-            max_grad_norm=1.0,
-        )
-        stage = variant.stage(Stage("motions", (stream,), self.steps, optimizer))
+        course = Cosine(warmup_steps=self.warmup_steps)
+        optimizer = adamw(self.rate, self.rate, form="torch", unused="skip", course=course, max_grad_norm=1.0)
+        stage = variant.stage(Stage("motions", (stream,), OBJECTIVES, self.steps, optimizer))
         launch = Launch(log_every=1, checkpoint_every=10**9)
-        return Training(self.model, self.pixels, (stage,), seed, launch=launch)
+        return Training(self.system, self.pixels, (stage,), seed, launch=launch)
 
     @property
-    def model(self) -> Model:
+    def system(self) -> TVTSv2:
         """The tiny recipe's model, smaller, with a row of the temporal table for each frame."""
         video = VideoTower(
             image_size=self.side,
@@ -128,7 +112,7 @@ class Motions:
             temporal_start_std=0.5,
         )
         text = TextTower(context=24, width=self.width, layers=2, heads=4)
-        return Model(embedding=self.width, video=video, text=text, sorting=SortingHead(heads=4))
+        return TVTSv2(embedding=self.width, video=video, text=text, sorting=SortingHead(heads=4))
 
     @property
     def pixels(self) -> Pixels:
@@ -158,30 +142,34 @@ class Motions:
         ]
         captions = dict(zip(rows["uid"].to_pylist(), texts, strict=True))
         reader = Reader(model, captions, self.pixels, NUM_FRAMES)
-        found = reader.embedded(rows)
         differ = [i for i, story in enumerate(held_out) if backwards(story)]
-        return sorting(found) | {"direction": _direction(found, differ)}, reader.pixels_of(rows)
+        scores = reader.scores((Sorting(),), test=rows)
+        return scores | {"direction": _direction(reader.features(rows), differ)}, reader.pixels_of(rows)
 
 
-def _direction(found: Embeddings, differ: list[int]) -> float:
+def _direction(found: Columns, differ: list[int]) -> float:
     """Percent of clips whose own sentences are nearer than those of the same clip played backwards."""
-    texts = torch.stack([torch.from_numpy(found.texts[name][differ]) for name in ("own", "backwards")], dim=1)
-    video = torch.from_numpy(found.video[differ])
+    texts = torch.stack(
+        [torch.from_numpy(found[f"texts/{name}"][differ]) for name in ("own", "backwards")], dim=1
+    )
+    video = torch.from_numpy(found["video"][differ])
     cosines = torch.nn.functional.cosine_similarity(video[:, None], texts, dim=-1)
     return 100 * float((cosines[:, 0] > cosines[:, 1]).double().mean())
 
 
 def _stream(batch_size: int) -> Stream:
-    return Stream("narrated", batch_size, "transcripts", {"contrastive": 1.0, "sorting": 2.0}, NUM_FRAMES)
+    reads = TVTSv2Reads(text="transcripts")
+    return Stream("narrated", batch_size, reads, {"contrastive": 1.0, "sorting": 2.0}, NUM_FRAMES)
 
 
 @lru_cache(maxsize=1)
 def _batches(motions: Motions, seed: int) -> list[Batch]:
     """Every batch, the same for all variants."""
-    prepare = Prepare(_stream(motions.batch_size), motions.model, motions.pixels, seed)
+    prepare = Prepare(_stream(motions.batch_size), motions.system, motions.pixels, seed)
     batches = []
     for number in range(min(motions.steps, motions.num_batches)):
         first = number * motions.batch_size
         columns = prepare(planned(motions.rows(motions.stories(number, seed), seed, first), first))
-        batches.append(to_batch({name: torch.from_numpy(np.array(part)) for name, part in columns.items()}))
+        tensors = {name: torch.from_numpy(np.array(part)) for name, part in columns.items()}
+        batches.append(to_batch(tensors, motions.system))
     return list(islice(cycle(batches), motions.steps))

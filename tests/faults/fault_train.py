@@ -117,7 +117,7 @@ def calm_weights(place: Place, steps: int) -> dict[str, torch.Tensor]:
     recipe = recipe_of(steps)
     learner = build_learner(recipe, 0, torch.device("cpu"), None, None)
     sources = [plain_batches(place.store, recipe, index) for index in (0, 1)]
-    batches = scheduled(recipe.stages[0], 0, sources)
+    batches = scheduled(recipe.stages[0], recipe.seed, 0, sources)
     train(learner, batches, lambda *_: None, lambda *_: None, str(place.folder / "calm"))
     return dict(learner.task.model.state_dict())
 

@@ -1,5 +1,8 @@
 """Small synthetic streams of clips, for tests that need shards and no video."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import simplejpeg
 
@@ -23,10 +26,18 @@ def synthetic_clip(number: int, num_frames: int = 24, side: int = 16) -> Clip:
 
 
 def write_stream(
-    store: str, stream: str, num_clips: int, per_shard: int = 12, row_group: int = 4
+    store: str,
+    stream: str,
+    num_clips: int,
+    per_shard: int = 12,
+    row_group: int = 4,
+    labels: Sequence[str | None] = (None,),
 ) -> list[Clip]:
-    """A committed stream of synthetic clips in several shards; returns the clips in the order they were made."""
-    clips = [synthetic_clip(number) for number in range(num_clips)]
+    """A committed stream of synthetic clips in several shards, with these labels in turn; returns the clips in the
+    order they were made."""
+    clips = [
+        replace(synthetic_clip(number), label=labels[number % len(labels)]) for number in range(num_clips)
+    ]
     for start in range(0, num_clips, per_shard):
         shard = stable_uid("synthetic shard", stream, start)
         writer = PartWriter(store, stream, shard, row_group)

@@ -24,12 +24,12 @@ from ingest.stores.shards import parts_of, read_clips
 from ingest.stores.webdataset import export_part
 from ingest.streams import clip_stream, stored_clips
 from tests.ingest.media_files import jpeg, write_tar
-from tests.trainers.tiny import CAPTIONED, MODEL
+from tests.trainers.tiny import CAPTIONED, SYSTEM
 from trainers.data import Prepare
 from trainers.recipe import Pixels
 
 FRAMES = Frames(candidates=8, short_side=32, memory_mb=2048)
-PREPARE = Prepare(CAPTIONED, MODEL, Pixels(short_side=32, crop=16), seed=3)  # 4 frames a clip
+PREPARE = Prepare(CAPTIONED, SYSTEM, Pixels(short_side=32, crop=16), seed=3)  # 4 frames a clip
 STILLS = replace(PREPARE, stream=replace(CAPTIONED, name="stills", frames=1))
 
 

@@ -9,9 +9,16 @@ import simplejpeg
 
 from ingest.records import Clip, Reject, Utterance
 from pipeline.demo.grammar import ALL_THINGS, MOTIONS, Event, evaluation_caption, narration, ordered_caption
-from pipeline.report_data import Curve, Freezing, Line, ReportData, Step, StreamIn, Weights
-from pipeline.scores import Example, Hit, Scores
-from tune.trials import Failed, Trial
+from pipeline.report_data import Curve, Line, ReportData, SearchCurve, Step, StreamIn, Weights
+from pipeline.scores import Scores
+from trainers.evaluation.declarations import declared_by
+from trainers.evaluation.protocol import Declared, Example, HeldOut, Hit, Measured
+from trainers.evaluation.protocols.retrieval import Retrieval
+from trainers.evaluation.protocols.sorting import Sorting
+from trainers.evaluation.protocols.twins import Twins
+from trainers.systems.tvtsv2.settings import TVTSv2
+from tune.curve import Point
+from tune.trials import Failed, Setting, Trial
 
 _COLOURS = {"red": (220, 60, 60), "green": (60, 180, 90), "blue": (70, 110, 230), "yellow": (235, 200, 60)}
 _COLOURS |= {"purple": (160, 80, 200), "white": (240, 240, 240)}
@@ -20,6 +27,8 @@ REGISTERS = {
     "B": "Captions as they were trained on; they state the order.",
     "D": "Another wording, never seen with a video; it names what the stills show.",
 }
+_TEXTS = {"m": {"A": ["one", "two"], "B": ["one, then two"], "D": ["two and one"]}}
+DECLARED = declared_by((Retrieval(), Sorting(), Twins()), HeldOut("test", TVTSv2(), _TEXTS, REGISTERS))
 
 
 def frame(event: Event, share: float, side: int = 64) -> bytes:
@@ -69,14 +78,13 @@ def report_data(num_seeds: int = 3) -> ReportData:
         samples=(clips[0], clips[1], _captioned(*told[2]), _still(told[3][1]), _still(told[4][1])),
         curves=_curves(),
         lines=_lines(),
-        freezing=_freezing(num_seeds),
+        search=_search(num_seeds),
         weights=(
             Weights("random", "random weights", (_scores(0.01, 0.25, 0.0, 0.26, 50),)),
             Weights("start", "start weights", (_scores(0.12, 0.25, 0.01, 0.24, 9),)),
             Weights("trained", "trained", trained),
         ),
         gallery={clip.uid: clip for clip in clips},
-        registers=REGISTERS,
         recipe_json=json.dumps({"name": "tvtsv2-tiny", "training": {"seed": 0}}, indent=2),
     )
 
@@ -99,7 +107,17 @@ def _scores(
     metrics |= {"sorting/position": position, "sorting/all_right": all_right, "sorting/control": control}
     metrics |= {"twins/B/t2v": max(0.5, first), "twins/B/v2t": max(0.5, first - 0.05)}
     metrics = {name: value if name.endswith("MedR") else 100 * value for name, value in metrics.items()}
-    return Scores(metrics, num_clips=100, num_transcripts=4, num_twins=40, examples=examples)
+    measured = tuple(_measured(DECLARED[name], value) for name, value in metrics.items())
+    return Scores(measured, num_clips=100, examples=examples)
+
+
+def _measured(declared: Declared, value: float) -> Measured:
+    """On 100 clips and 20 pairs of twins."""
+    measure = declared.name.rpartition("_")[2]
+    if measure == "MedR":
+        return Measured(declared, float(value), 50.5)
+    chance = declared.chance or float(measure.removeprefix("R"))
+    return Measured(declared, value, chance, 20 if declared.name.startswith("twins/") else 100)
 
 
 def _lines() -> tuple[Line, ...]:
@@ -127,7 +145,7 @@ def _examples(told: list[tuple[Clip, list[Event]]]) -> tuple[Example, ...]:
         others = [c.uid for c, _ in told if c.uid != clip.uid][:5]
         found = [*others[: rank - 1], clip.uid, *others[rank - 1 :]][:5] if rank <= 5 else others
         hits = tuple(Hit(uid, 0.91 - 0.07 * place) for place, uid in enumerate(found))
-        rows.append(Example(register, text, clip.uid, rank, hits))
+        rows.append(Example(f"register {register}", text, clip.uid, rank, hits))
     return tuple(rows)
 
 
@@ -208,22 +226,33 @@ def _curves() -> tuple[Curve, ...]:
     )
 
 
-def _freezing(num_seeds: int) -> Freezing:
-    level = {0: 31, 2: 37, 3: 43, 4: 40}
-    noise = random.Random(5)
-    trials = tuple(
-        Trial(depth, seed, {"D/t2v_R1": value + noise.uniform(-3, 3), "B/t2v_R1": 66.0 - 4 * depth}, "", "")
-        for depth, value in level.items()
-        for seed in range(num_seeds)
-    )
-    return Freezing(
-        "D/t2v_R1",
+def _search(num_seeds: int) -> SearchCurve:
+    field, noise = "stages.1.frozen_below.text", random.Random(5)
+    points = [
+        Point(
+            depth,
+            str(depth),
+            tuple(
+                Trial(
+                    Setting({field: depth}),
+                    seed,
+                    {"D/t2v_R1": value + noise.uniform(-3, 3), "B/t2v_R1": 66.0 - 4 * depth},
+                    "",
+                    "",
+                )
+                for seed in range(num_seeds)
+            ),
+        )
+        for depth, value in {0: 31, 2: 37, 3: 43, 4: 40}.items()
+    ]
+    return SearchCurve(
+        "lower text blocks frozen",
         "val",
-        4,
-        trials,
-        winner=3,
-        names=("D/t2v_R1", "B/t2v_R1"),
+        tuple(points),
+        winner=points[2],
+        has_axis=True,
+        shown=(DECLARED["D/t2v_R1"], DECLARED["B/t2v_R1"]),
         start={"D/t2v_R1": 50.0, "B/t2v_R1": 12.0},
-        failed=(Failed(1, 0, "the disk was full"),),
-        disagreement="B/t2v_R1 is best with 0 blocks frozen.",
+        failed=(Failed(Setting({field: 1}), 0, "the disk was full"),),
+        disagreement="lower text blocks frozen: B/t2v_R1 is best at 0.",
     )

@@ -11,8 +11,11 @@ import simplejpeg
 from ingest.records import Clip
 from pipeline.charts import nice_ticks, running_mean
 from pipeline.report import render, write_report
+from pipeline.report_data import ReportData
 from pipeline.report_views import (
+    Row,
     example_views,
+    key_figures,
     line_charts,
     metrics_table,
     pick_samples,
@@ -82,15 +85,33 @@ def test_the_registers_of_a_validation_share_a_picture_with_a_dot_per_checkpoint
 
 
 def test_a_run_without_search_evaluation_or_rejects_says_so() -> None:
-    text = render(replace(report_data(), freezing=None, weights=(), curves=(), rejects=(), gallery={}))
+    text = render(replace(report_data(), search=None, weights=(), curves=(), rejects=(), gallery={}))
     assert "No search was run" in text
     assert "Nothing was evaluated" in text
     assert "No losses were logged" in text
     assert "Nothing was set aside" in text
 
 
+def rows_of(data: ReportData) -> dict[str, Row]:
+    return {row.declared.name: row for _, rows in metrics_table(data).groups for row in rows}
+
+
+def test_a_share_of_one_seed_stands_above_its_interval_and_a_rank_has_none() -> None:
+    rows = rows_of(report_data(num_seeds=1))
+    # 12 of 100, worked out from Wilson's formula: (12 + 1.96^2 / 2 -+ 1.96 sqrt(12 * 88 / 100 + 1.96^2 / 4)) / 103.84
+    assert (rows["B/t2v_R1"].cells[2].text, rows["B/t2v_R1"].cells[2].spread) == ("12.0 %", "7.0 % to 19.8 %")
+    assert rows["B/t2v_MedR"].cells[3].spread == ""
+
+
+def test_the_leading_numbers_are_the_large_ones_with_chance_and_start_marked() -> None:
+    figures = key_figures(report_data().weights)
+    names = [figure.measured.name for figure in figures]
+    assert names == ["A/t2v_R1", "B/t2v_R1", "D/t2v_R1", "sorting/position"]
+    assert [mark.text for mark in figures[1].marks] == ["chance 1.0 %", "start weights 12.0 %"]
+
+
 def test_the_best_of_a_row_is_the_highest_share_and_the_lowest_median_rank_and_a_control_has_none() -> None:
-    rows = {row.metric.name: row for _, rows in metrics_table(report_data()).groups for row in rows}
+    rows = rows_of(report_data())
     assert [cell.best for cell in rows["B/t2v_R1"].cells] == [False, False, False, True]
     assert [cell.best for cell in rows["B/t2v_MedR"].cells] == [False, False, False, True]
     assert not any(cell.best for cell in rows["sorting/control"].cells)

@@ -15,6 +15,8 @@ from pipeline.demo.speech_model import write_checkpoint
 from pipeline.recipe import Recipe, Validating
 from pipeline.recipes.tvtsv2 import tvtsv2_tiny
 from tests.conftest import S3Server
+from trainers.checkpoint import load_lineage
+from tune.space import Grid
 
 BROKEN = {"probe/empty", "probe/truncated", "probe/wrong_length", "probe/no_video", "probe/not_media"}
 
@@ -48,8 +50,8 @@ def shortened(
         data=replace(recipe.data, root=data_root or join(where, "raw")),
         training=replace(recipe.training, stages=stages, launch=launch),
         ingest=replace(recipe.ingest, speech=speech),
-        search=replace(recipe.search, depths=(0, 4), steps=steps // 2),
-        validation=Validating("val", "max:B/t2v_R1", num_cpus=0.5),
+        search=replace(recipe.search, space={"stages.1.frozen_below.text": Grid((0, 2))}, steps=steps // 2),
+        validation=Validating("val", "B/t2v_R1", num_cpus=0.5),
         store=join(where, "clips"),
         output=join(where, "run"),
     )
@@ -76,6 +78,7 @@ def test_a_run_from_bucket_to_bucket_ends_with_a_page_and_does_nothing_twice(
         names
     )
     check_tracked_runs(recipe)
+    check_lineage(recipe)
     shards = stored(recipe)
     first = {uri: read_bytes(uri) for uri in list_files(join(recipe.output, "steps"))}
 
@@ -100,13 +103,30 @@ def check_tracked_runs(recipe: Recipe) -> None:
     parents = {name: runs[parent].info.run_name if parent else None for name, parent in below.items()}
     (whole,) = [name for name, parent in parents.items() if parent is None]
     (search,) = [name for name in parents if name.startswith("search ")]
-    assert parents["depth-0-seed-0"] == parents["depth-4-seed-0"] == search
+    assert parents["frozen_below.text-0-seed-0"] == parents["frozen_below.text-2-seed-0"] == search
     assert parents[search] == whole
     (stage,) = [run for run in runs.values() if run.info.run_name.startswith("tvtsv2 ")]
     assert client.get_metric_history(stage.info.run_id, "narrated/sorting")
     assert len(client.get_metric_history(stage.info.run_id, "validation/B/t2v_R1")) == 2
     (top,) = [run for run in runs.values() if run.info.run_name == whole]
     assert [file.path for file in client.list_artifacts(top.info.run_id)] == ["report.html"]
+
+
+def check_lineage(recipe: Recipe) -> None:
+    """Checkpoints of trials and of the last stage name what was really trained, not the recipe before the search."""
+    steps = join(recipe.output, "steps", "seed-0")
+    search, last = (
+        json.loads(read_bytes(join(steps, f"{name}.json"))) for name in ("search", "stage-tvtsv2")
+    )
+    (field,) = recipe.search.space
+    assert recipe.training.stages[1].frozen_below["text"] == 4  # no trial's
+    for trial in search["result"]["trials"]:
+        trained = json.loads(load_lineage(trial["checkpoint"])["recipe"])["training"]["stages"][1]
+        wanted = trial["setting"]["values"][field]
+        assert (trained["frozen_below"]["text"], trained["steps"]) == (wanted, recipe.search.steps)
+    trained = json.loads(load_lineage(last["result"]["checkpoint"])["recipe"])["training"]["stages"][1]
+    assert trained["frozen_below"]["text"] == search["result"]["winner"]["values"][field]
+    assert trained["steps"] == recipe.training.stages[1].steps
 
 
 def stored(recipe: Recipe) -> list[str]:

@@ -8,13 +8,16 @@ from torch import Tensor, nn
 
 from tests.trainers.ranks import in_two_ranks
 from tests.trainers.recorded import CAPTIONED, NARRATED, Family, rate_drop
+from trainers.accumulation import means_of
 from trainers.batch import Batch
+from trainers.freezing import named_parameters
 from trainers.models.video_text import Encoded
 from trainers.models.weights.names import to_theirs
 from trainers.models.weights.tvtsv2 import RULES
 from trainers.objectives.contrastive import unit
 from trainers.optimizers import build_optimizer
-from trainers.recipe import Optimizer
+from trainers.recipe import Optimizer, Rate
+from trainers.systems.tvtsv2.settings import NEW, UNDECAYED
 from trainers.task import Task
 
 
@@ -28,7 +31,7 @@ def losses(
 ) -> dict[str, Tensor]:
     """loss_nce, and on a "sort" batch loss_sort_x2 and loss_total."""
     stream = NARRATED if kind == "sort" else CAPTIONED
-    named = task(stream, batch or family.batch(kind), family.video() if video is None else video)
+    named = means_of(task(stream, batch or family.batch(kind), family.video() if video is None else video))
     if kind == "caption":
         return {"loss_nce": named["contrastive"]}
     sorting = family.config["sort_loss_weight"] * named["sorting"]
@@ -45,8 +48,8 @@ def encoded_outputs(task: Task, family: Family, kind: str) -> tuple[Encoded, dic
     batch = family.batch(kind)
     with ExitStack() as hooks:
         _listen(task.model, inside, hooks)
-        encoded = task.model.encode(family.video(), batch.tokens, batch.keep)
-    rows = batch.tokens.transpose(0, 1).flatten(0, 1)
+        encoded = task.model.encode(family.video(), batch.inputs.tokens, batch.inputs.keep)
+    rows = batch.inputs.tokens.transpose(0, 1).flatten(0, 1)
     inside |= _blocks("text", task.model.text.embed(rows), task.model.text.blocks)
     if kind == "sort":
         inside["sort_logits"] = task.model.sort(encoded.video, encoded.texts)
@@ -142,8 +145,8 @@ def optimiser_config(family: Family) -> Optimizer:
         "AdamW, bias-corrected, eps added to sqrt of the uncorrected second moment"
     )
     return Optimizer(
-        lr_new=float(recorded["lr_new"]),
-        lr_rest=float(recorded["lr_clip"]),
+        rates={"new": Rate(float(recorded["lr_new"]), NEW), "rest": Rate(float(recorded["lr_clip"]))},
+        undecayed=UNDECAYED,
         weight_decay=float(recorded["weight_decay"]),
         betas=(float(recorded["betas"][0]), float(recorded["betas"][1])),
         eps=float(recorded["eps"]),
@@ -154,7 +157,7 @@ def optimiser_config(family: Family) -> Optimizer:
 def optim_case(family: Family) -> dict[str, Tensor]:
     """losses of each step's batch before the step, at last the narrated batch's; final/<name>."""
     task = family.task()
-    optimizer = build_optimizer(task.model.named_parameters(), optimiser_config(family))
+    optimizer = build_optimizer(named_parameters(task.model), optimiser_config(family))
     factor, dropped_at = rate_drop(family.sidecar["optimiser"]["schedule"])
     seen = []
     for step, kind in enumerate(family.sidecar["optimiser"]["steps"]):
@@ -196,9 +199,7 @@ def _half_batch(family: Family, rank: int) -> dict[str, Any]:
     parallel = nn.parallel.DistributedDataParallel(task, find_unused_parameters=True)
     half = family.config["batch"] // 2
     mine = slice(rank * half, (rank + 1) * half)
-    whole = family.batch("sort")
-    batch = Batch(**{name: getattr(whole, name)[mine] for name in whole.__dataclass_fields__})
-    named = losses(parallel, family, "sort", batch, family.video()[mine])
+    named = losses(parallel, family, "sort", family.batch("sort").rows(mine), family.video()[mine])
     named["loss_total"].backward()
     values = {name: value.item() for name, value in named.items()}
     return {**values, **{name: grad.cpu().numpy() for name, grad in gradients(task).items()}}

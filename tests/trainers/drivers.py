@@ -21,9 +21,10 @@ from ingest.streams import clip_stream
 from tests.faults.processes import below
 from tests.ingest.clips import write_stream
 from tests.trainers.held import Held, held_stream
-from tests.trainers.tiny import training
+from tests.trainers.tiny import SYSTEM, adamw, training
 from trainers.launch import Trained, train_stage
-from trainers.recipe import Training
+from trainers.objectives.settings import Contrastive, Sorting
+from trainers.recipe import Cosine, Training
 from trainers.validation import Validation
 
 NUM_CLIPS = 24
@@ -35,11 +36,13 @@ def recipe_of(steps: int, workers: int | str = 1, checkpoint_every: int = 4) -> 
     The published temporal attention begins with rounding errors for gradients, of which AdamW makes whole steps.
     """
     plain = training(steps, checkpoint_every=checkpoint_every, threads=1)
-    optimizer = replace(plain.stages[0].optimizer, lr_new=1e-3, lr_rest=1e-3)
-    stage = replace(plain.stages[0], gather="summed", optimizer=optimizer)
-    model = replace(plain.model, video=replace(plain.model.video, temporal_start="from_spatial"))
+    optimizer = adamw(1e-3, 1e-3, course=Cosine())
+    stage = replace(
+        plain.stages[0], objectives=(Contrastive(gather="summed"), Sorting()), optimizer=optimizer
+    )
+    system = replace(SYSTEM, video=replace(SYSTEM.video, temporal_start="from_spatial"))
     launch = replace(plain.launch, workers=workers, trace_batches=True)
-    return replace(plain, model=model, stages=(stage,), launch=launch)
+    return replace(plain, system=system, stages=(stage,), launch=launch)
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,26 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from trainers.batch import Batch
+from trainers.batch import Batch, Clips
 from trainers.freezing import freeze
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import tvtsv2
-from trainers.recipe import Activation, Model, SortingHead, Stream, TextTower, VideoTower
-from trainers.task import Task
+from trainers.objectives.settings import Contrastive, Sorting
+from trainers.recipe import Pixels, Stage, Stream
+from trainers.systems.tvtsv2.settings import (
+    Activation,
+    SortingHead,
+    TextTower,
+    TVTSv2,
+    TVTSv2Reads,
+    VideoTower,
+)
+from trainers.systems.tvtsv2.system import Inputs
+from trainers.task import Task, task_of
 
 ACTIVATIONS: dict[str, Activation] = {"quick_gelu": "quick_gelu", "gelu_erf": "gelu"}
-NARRATED = Stream("narrated", 0, "transcripts", {"contrastive": 1.0, "sorting": 2.0})
-CAPTIONED = Stream("captioned", 0, "captions", {"contrastive": 1.0})
+NARRATED = Stream("narrated", 0, TVTSv2Reads(text="transcripts"), {"contrastive": 1.0, "sorting": 2.0})
+CAPTIONED = Stream("captioned", 0, TVTSv2Reads(), {"contrastive": 1.0})
 
 
 def device() -> torch.device:
@@ -51,14 +61,16 @@ class Family:
 
     def task(self, scales: dict[str, float] | None = None) -> Task:
         """The recorded model, lower text blocks frozen; `scales`: factors by recorded name."""
-        model = VideoTextModel(self._model_config())
+        system = self._system()
+        model = VideoTextModel(system)
         factors = scales or {}
         params = {name: value * factors.get(name, 1.0) for name, value in self.params.items()}
         tvtsv2.load(model, params, sorting_head=True)
-        freeze(model, frozen_text_blocks=self.config["frozen_text_layers"])
-        return Task(model, float(self.config["temperature"]), "published").to(device())
+        freeze(model, frozen_below={"text": self.config["frozen_text_layers"]})
+        objectives = (Contrastive(temperature=float(self.config["temperature"])), Sorting())
+        return task_of(system, Stage("recorded", (), objectives, 1), model, Pixels(), device())
 
-    def _model_config(self) -> Model:
+    def _system(self) -> TVTSv2:
         c = self.config
         flavour = c["variant"][0].lower()
         assert flavour in ("b", "h"), f"neither flavour b nor h: {c['variant']}"
@@ -82,7 +94,15 @@ class Family:
             layer_norm_eps=float(c["sort_layer_norm_eps"]),
         )
         activation = ACTIVATIONS[c["activation"]]
-        return Model(flavour, c["embed_dim"], activation, float(c["layer_norm_eps"]), video, text, sorting)
+        return TVTSv2(
+            flavour=flavour,
+            embedding=c["embed_dim"],
+            activation=activation,
+            layer_norm_eps=float(c["layer_norm_eps"]),
+            video=video,
+            text=text,
+            sorting=sorting,
+        )
 
     def transcripts(self) -> Tensor:
         """sort_text as [batch, K, context]: it is recorded transcript-major."""
@@ -92,14 +112,13 @@ class Family:
         """The "sort" or "caption" batch; its pixels are recorded apart."""
         tokens = self.transcripts() if kind == "sort" else self.inputs["caption_text"][:, None]
         size, frames = self.inputs["video"].shape[:2]
-        return Batch(
+        clips = Clips(
             frames=torch.zeros(size, frames, 1, 1, 3, dtype=torch.uint8),
-            tokens=tokens,
-            keep=self.inputs[f"{kind}_keep_ind"],
             valid=torch.ones(size, dtype=torch.bool),
             position=torch.arange(size),
             uids=torch.zeros(size, 2, 10, dtype=torch.uint8),
-        ).to(device())
+        )
+        return Batch(clips, Inputs(tokens, self.inputs[f"{kind}_keep_ind"])).to(device())
 
     def video(self) -> Tensor:
         return self.inputs["video"].to(device())

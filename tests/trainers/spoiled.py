@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from trainers.batch import Batch
+from trainers.objectives.objective import Loss
 from trainers.recipe import Stream
 
 
@@ -18,8 +19,8 @@ class Spoiled(nn.Module):
         self.inner = forward
         self.positions = positions
 
-    def forward(self, stream: Stream, batch: Batch, *rest: Any) -> dict[str, Tensor]:
+    def forward(self, stream: Stream, batch: Batch, *rest: Any) -> dict[str, Loss]:
         """The task's losses, spoiled or not."""
-        bad = int(batch.position.min()) in self.positions.get(stream.name, ())
-        found: dict[str, Tensor] = self.inner(stream, batch, *rest)
-        return {name: loss * math.nan if bad else loss for name, loss in found.items()}
+        bad = int(batch.clips.position.min()) in self.positions.get(stream.name, ())
+        found: dict[str, Loss] = self.inner(stream, batch, *rest)
+        return {name: loss._replace(sum=loss.sum * math.nan) if bad else loss for name, loss in found.items()}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ingest.records import Clip, Utterance, stable_uid, to_table
 from ingest.stores.pictures import decoded
 from tests.ingest.clips import synthetic_clip
-from tests.trainers.tiny import CAPTIONED, MODEL, NARRATED
+from tests.trainers.tiny import CAPTIONED, NARRATED, SYSTEM
 from trainers.data import Prepare
 from trainers.frame_choice import FrameChoice, slice_bounds
 from trainers.reading import preparing_tasks, rows_per_block
@@ -41,7 +41,7 @@ def drawn_frames(prepare: Prepare, clip: Clip, epoch: int = 0) -> list[int]:
 
 
 def test_columns_have_the_shapes_of_a_batch() -> None:
-    columns = Prepare(NARRATED, MODEL, PIXELS, seed=0)(rows([synthetic_clip(0), synthetic_clip(1)]))
+    columns = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([synthetic_clip(0), synthetic_clip(1)]))
     shapes = {name: values.shape for name, values in columns.items()}
     assert shapes == {
         "frames": (2, 4, 16, 16, 3),
@@ -55,14 +55,14 @@ def test_columns_have_the_shapes_of_a_batch() -> None:
 
 
 def test_one_frame_is_drawn_from_each_slice_and_all_of_them_in_time() -> None:
-    prepare = Prepare(NARRATED, MODEL, PIXELS, seed=0)  # 4 frames
+    prepare = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)  # 4 frames
     seen = [drawn_frames(prepare, numbered_clip(24), epoch) for epoch in range(60)]
     assert all(frame // 6 == number for frames in seen for number, frame in enumerate(frames))
     assert {frame for frames in seen for frame in frames} == set(range(24))
 
 
 def test_evaluation_takes_the_middle_frame_of_each_slice() -> None:
-    prepare = Prepare(NARRATED, MODEL, PIXELS, seed=0, training=False)
+    prepare = Prepare(NARRATED, SYSTEM, PIXELS, seed=0, training=False)
     assert drawn_frames(prepare, numbered_clip(24)) == [2, 8, 14, 20]  # floor((0 + 5) / 2) and so on
 
 
@@ -77,7 +77,7 @@ def test_slices_cover_all_candidates_once_or_repeat_the_few(num_stored: int, num
 
 def test_draws_depend_on_seed_clip_and_epoch_and_not_on_the_block() -> None:
     clips = [synthetic_clip(number) for number in range(8)]
-    prepare = Prepare(NARRATED, MODEL, PIXELS, seed=0)
+    prepare = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)
     together, alone = prepare(rows(clips)), prepare(rows(clips[5:6]))
     assert np.array_equal(together["keep"][5], alone["keep"][0])
     others = (prepare(rows(clips, epoch=1)), replace(prepare, seed=1)(rows(clips)))
@@ -86,7 +86,7 @@ def test_draws_depend_on_seed_clip_and_epoch_and_not_on_the_block() -> None:
 
 def test_a_caption_is_drawn_anew_in_each_epoch_and_evaluation_takes_the_first() -> None:
     clip = replace(synthetic_clip(0), captions=("red", "green"))
-    prepare = Prepare(CAPTIONED, MODEL, PIXELS, seed=0)
+    prepare = Prepare(CAPTIONED, SYSTEM, PIXELS, seed=0)
     seen = {prepare(rows([clip], epoch))["tokens"].tobytes() for epoch in range(20)}
     first = replace(prepare, training=False)(rows([clip]))["tokens"]
     only = replace(prepare, training=False)(rows([replace(clip, captions=("red",))]))["tokens"]
@@ -100,7 +100,7 @@ def test_a_crop_keeps_its_place_in_all_frames_and_differs_between_clips() -> Non
     )  # column i has brightness 10 i
     frame = simplejpeg.encode_jpeg(ramp, quality=100, colorsubsampling="444")
     clips = [replace(synthetic_clip(number), frames=(frame,) * 24) for number in range(40)]
-    frames = Prepare(NARRATED, MODEL, PIXELS, seed=0)(rows(clips))["frames"]
+    frames = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows(clips))["frames"]
     lefts = np.rint(frames[:, :, 0, 0, 0] / 10).astype(int)
     assert frames.shape[2:4] == (16, 16)
     assert (lefts == lefts[:, :1]).all()
@@ -112,7 +112,7 @@ def test_a_crop_keeps_its_place_in_all_frames_and_differs_between_clips() -> Non
 )
 def test_a_row_that_cannot_be_read_stays_in_its_place_and_is_marked(hostile: bytes) -> None:
     bad = replace(synthetic_clip(1), frames=(hostile,) * 24)
-    columns = Prepare(NARRATED, MODEL, PIXELS, seed=0)(rows([synthetic_clip(0), bad, synthetic_clip(2)]))
+    columns = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([synthetic_clip(0), bad, synthetic_clip(2)]))
     assert columns["valid"].tolist() == [True, False, True]
     assert columns["position"].tolist() == [0, 1, 2]
     assert not columns["frames"][1].any()
@@ -120,7 +120,7 @@ def test_a_row_that_cannot_be_read_stays_in_its_place_and_is_marked(hostile: byt
 
 def test_a_row_that_the_store_could_not_read_is_marked() -> None:
     lost = Clip("", "", "", "video", "", 0.0, 0.0)
-    columns = Prepare(NARRATED, MODEL, PIXELS, seed=0)(rows([lost, synthetic_clip(0)], valid=[False, True]))
+    columns = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([lost, synthetic_clip(0)], valid=[False, True]))
     assert columns["valid"].tolist() == [False, True]
 
 
@@ -134,9 +134,9 @@ def test_a_frame_that_claims_an_absurd_size_is_not_decoded() -> None:
 def test_a_still_image_among_videos_stops_the_run_by_name() -> None:
     still = replace(synthetic_clip(0, num_frames=1), kind="image")
     one = replace(CAPTIONED, frames=1)
-    assert Prepare(one, MODEL, PIXELS, seed=0)(rows([still]))["valid"].all()
+    assert Prepare(one, SYSTEM, PIXELS, seed=0)(rows([still]))["valid"].all()
     with pytest.raises(ValueError, match=r"is a still image, but the stream takes 4 frames"):
-        Prepare(CAPTIONED, MODEL, PIXELS, seed=0)(rows([still]))
+        Prepare(CAPTIONED, SYSTEM, PIXELS, seed=0)(rows([still]))
 
 
 def test_the_uids_of_a_batch_are_those_of_its_clips_and_nothing_where_a_row_could_not_be_read() -> None:
@@ -144,7 +144,7 @@ def test_the_uids_of_a_batch_are_those_of_its_clips_and_nothing_where_a_row_coul
         replace(synthetic_clip(0), media_uid=stable_uid("film")),
         replace(synthetic_clip(1), frames=(b"",) * 24),
     )
-    uids = Prepare(NARRATED, MODEL, PIXELS, seed=0)(rows([cut, bad]))["uids"]
+    uids = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([cut, bad]))["uids"]
     assert [bytes(row).hex() for row in uids] == [cut.uid + stable_uid("film"), "00" * 20]
 
 
@@ -152,9 +152,9 @@ def test_a_clip_with_another_number_of_transcripts_stops_the_run_by_name() -> No
     said = (Utterance("only one", 0.0, 1.0),)
     clip = replace(synthetic_clip(0), uid=stable_uid("short"), transcripts=said)
     with pytest.raises(
-        ValueError, match=r"has 1 transcripts, but the recipe's model\.sorting\.transcripts is 4"
+        ValueError, match=r"has 1 transcripts, but the recipe's system\.sorting\.transcripts is 4"
     ):
-        Prepare(NARRATED, MODEL, PIXELS, seed=0)(rows([clip]))
+        Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([clip]))
 
 
 def test_the_draw_of_a_seed_stays_what_it_was() -> None:

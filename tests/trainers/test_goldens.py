@@ -16,6 +16,7 @@ from torch import Tensor
 from tests.trainers import computed
 from tests.trainers.recorded import Family, RecordedSet, set_names
 from trainers.evaluation.retrieval import rank_metrics, t2v_ranks, v2t_ranks
+from trainers.freezing import named_parameters
 from trainers.inputs import to_input
 from trainers.masks import num_kept
 from trainers.models.tokenizers import ClipTokenizer
@@ -203,7 +204,7 @@ def test_four_optimiser_steps_change_every_parameter_by_the_recorded_norm(
 def test_parameter_groups_hold_the_recorded_names(family: Family) -> None:
     task = family.task()
     names = {id(parameter): computed.theirs(name) for name, parameter in task.model.named_parameters()}
-    optimizer = build_optimizer(task.model.named_parameters(), computed.optimiser_config(family))
+    optimizer = build_optimizer(named_parameters(task.model), computed.optimiser_config(family))
     ours = {
         group["name"].replace("rest", "clip"): {names[id(parameter)] for parameter in group["params"]}
         for group in optimizer.param_groups

@@ -13,7 +13,7 @@ from infra.errors import UserError
 from tests.trainers.ranks import in_two_ranks
 from tests.trainers.spoiled import Spoiled
 from tests.trainers.tiny import NARRATED, plain_batches, training
-from trainers.batch import Batch
+from trainers.batch import Batch, Clips
 from trainers.guards import memory_named
 from trainers.loop import Learner, build_learner, scheduled, train
 from trainers.recipe import Training
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 def uids_of(batch: Batch) -> list[str]:
-    return [uid for uid, _ in readable(batch.uids)]
+    return [uid for uid, _ in readable(batch.clips.uids)]
 
 
 def ignore(step: int, values: Mapping[str, float]) -> None:
@@ -52,19 +52,22 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_is_counted(
     learner.forward = Spoiled(learner.task, {"narrated": {4}})  # the second batch
     states: list[list[torch.Tensor]] = []
     skipped: list[float] = []
+    taken: list[float] = []
+    learner.task.after_step = lambda each: taken.append(each.item())
 
     def log(step: int, values: Mapping[str, float]) -> None:
         states.append(all_of(learner))
         skipped.append(values["skipped_steps"])
         assert ("narrated/contrastive" in values) == (step != 2)
 
-    batches = scheduled(recipe.stages[0], 0, [plain_batches(store, recipe, 0)])
+    batches = scheduled(recipe.stages[0], recipe.seed, 0, [plain_batches(store, recipe, 0)])
     train(learner, batches, log, ignore, str(tmp_path))
     first, second, third = states
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(second[-3:], third[-3:], strict=True))
     assert all(value.isfinite().all() for value in third)
     assert skipped == [0, 1, 1]
+    assert taken == [1, 0, 1]  # what objectives are told
     assert learner.state().skipped == 1
 
 
@@ -78,7 +81,7 @@ def test_a_stream_that_only_gives_nan_stops_the_run_and_its_clips_are_named(
     learner.forward = Spoiled(learner.task, {"narrated": {0, 4, 8}})
     readers = [plain_batches(store, recipe, index) for index in (0, 1)]
     with pytest.raises(UserError, match=r"2 steps in a row, 1 to 3, .*steps-00000001-00000003\.json names"):
-        train(learner, scheduled(recipe.stages[0], 0, readers), ignore, ignore, str(tmp_path))
+        train(learner, scheduled(recipe.stages[0], recipe.seed, 0, readers), ignore, ignore, str(tmp_path))
     written = json.loads((tmp_path / "skipped/steps-00000001-00000003.json").read_text())
     seen = [uids_of(batch) for batch in islice(plain_batches(store, recipe, 0), 2)]
     assert [(step["step"], step["stream"], step["sorting"]) for step in written] == [
@@ -117,7 +120,7 @@ def _spoiled(recipe: Training, rank: int, store: str, folder: str) -> tuple[list
     learner = build_learner(recipe, 0, CPU, None, None)
     learner.forward = Spoiled(learner.forward, {"narrated": {4, 8}} if rank == 1 else {})
     weights: list[torch.Tensor] = []  # before every step, and in the end
-    batches = scheduled(recipe.stages[0], 0, [plain_batches(store, recipe, 0)])
+    batches = scheduled(recipe.stages[0], recipe.seed, 0, [plain_batches(store, recipe, 0)])
     with pytest.raises(UserError) as stopped:
         train(learner, _noting(batches, learner, weights), ignore, ignore, folder)
     weights.append(_values(learner))
@@ -140,12 +143,13 @@ def _values(learner: Learner) -> torch.Tensor:
 def test_a_stream_of_which_nothing_can_be_read_stops_the_run(store: str, tmp_path: Path) -> None:
     recipe = narrated(3, max_skipped=2)
     learner = build_learner(recipe, 0, CPU, None, None)
-    lost = (
-        replace(batch, uids=torch.zeros_like(batch.uids), valid=torch.zeros_like(batch.valid))
-        for batch in plain_batches(store, recipe, 0)
-    )
+    lost = (replace(batch, clips=unreadable(batch.clips)) for batch in plain_batches(store, recipe, 0))
     with pytest.raises(UserError, match=r"stream 'narrated': no clip of its last 2 batches, up to step 2,"):
-        train(learner, scheduled(recipe.stages[0], 0, [lost]), ignore, ignore, str(tmp_path))
+        train(learner, scheduled(recipe.stages[0], recipe.seed, 0, [lost]), ignore, ignore, str(tmp_path))
+
+
+def unreadable(clips: Clips) -> Clips:
+    return replace(clips, uids=torch.zeros_like(clips.uids), valid=torch.zeros_like(clips.valid))
 
 
 def test_memory_that_does_not_suffice_names_the_settings_that_are_left() -> None:

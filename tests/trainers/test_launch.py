@@ -37,10 +37,10 @@ def undisturbed(place: Place, recipe: Training) -> tuple[dict[str, Tensor], dict
     torch.set_num_threads(1)
     learner = build_learner(recipe, 0, torch.device("cpu"), None, None)
     losses: dict[int, float] = {}
-    batches = scheduled(recipe.stages[0], 0, [plain_batches(place.store, recipe, index) for index in (0, 1)])
+    sources = [plain_batches(place.store, recipe, index) for index in (0, 1)]
     train(
         learner,
-        batches,
+        scheduled(recipe.stages[0], recipe.seed, 0, sources),
         lambda step, values: losses.update({step: values.get("narrated/contrastive", 0)}),
         lambda step, values: None,
         str(place.folder / "undisturbed"),
@@ -128,8 +128,11 @@ def planned(place: Place, recipe: Training) -> Counter[tuple[str, str]]:
     """How often an undisturbed run shows every clip."""
     found: Counter[tuple[str, str]] = Counter()
     for index, stream in enumerate(recipe.stages[0].streams):
-        rows = steps_of(recipe.stages[0], index, 0, recipe.stages[0].steps) * stream.batch_size
-        found.update((stream.name, uid) for uid in uids_in_order(place, stream.name, recipe.seed, rows))
+        steps = steps_of(recipe.stages[0], recipe.seed, index, 0, recipe.stages[0].steps)
+        found.update(
+            (stream.name, uid)
+            for uid in uids_in_order(place, stream.name, recipe.seed, steps * stream.batch_size)
+        )
     return found
 
 

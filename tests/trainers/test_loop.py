@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice, repeat
 from pathlib import Path
@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.trainers.tiny import NARRATED, plain_batches, training
+from tests.trainers.small_models import small_batch
+from tests.trainers.tiny import NARRATED, adamw, plain_batches, training
 from trainers import checkpoint
-from trainers.batch import Batch
 from trainers.loop import Learner, build_learner, scheduled, train
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import tvtsv2
-from trainers.recipe import Optimizer, Training
+from trainers.recipe import Training
 
 CPU = torch.device("cpu")
 
@@ -24,13 +24,15 @@ def ignore(step: int, values: Mapping[str, float]) -> None:
 
 def test_one_batch_is_learnt_by_heart(store: str, tmp_path: Path) -> None:
     recipe = training(20)
-    optimizer = Optimizer(lr_new=3e-3, lr_rest=3e-3, form="torch", max_grad_norm=1.0)
-    stage = replace(recipe.stages[0], streams=(NARRATED,), frozen_text_blocks=0, optimizer=optimizer)
+    optimizer = adamw(3e-3, 3e-3, form="torch", max_grad_norm=1.0)
+    stage = replace(recipe.stages[0], streams=(NARRATED,), frozen_below={}, optimizer=optimizer)
     recipe = replace(recipe, stages=(stage,))
     batch = next(plain_batches(store, recipe, 0))
     history: dict[int, Mapping[str, float]] = {}
     learner = build_learner(recipe, 0, CPU, None, None)
-    train(learner, scheduled(stage, 0, [repeat(batch)]), history.__setitem__, ignore, str(tmp_path))
+    train(
+        learner, scheduled(stage, recipe.seed, 0, [repeat(batch)]), history.__setitem__, ignore, str(tmp_path)
+    )
     assert history[1]["narrated/contrastive"] > 2.0  # 2 ln 4 is chance
     assert history[20]["narrated/contrastive"] < 0.1
 
@@ -53,13 +55,13 @@ def run(store: str, recipe: Training, resume: str | None, folder: Path) -> tuple
         checkpoint.save(folder / str(step), learner.task.model, learner.state(), recipe, {})
 
     readers = [plain_batches(store, recipe, index, learner.step) for index in (0, 1)]
-    train(learner, scheduled(recipe.stages[0], learner.step, readers), ignore, save, str(folder))
+    train(learner, scheduled(recipe.stages[0], recipe.seed, learner.step, readers), ignore, save, str(folder))
     return learner, folder / "3"
 
 
 def test_start_weights_of_another_layout_are_the_weights_before_the_first_step(tmp_path: Path) -> None:
     recipe = training(2)
-    other = VideoTextModel.fresh(recipe.model, seed=7)
+    other = VideoTextModel.fresh(recipe.system, seed=7)
     save_file(tvtsv2.export(other, sorting_head=False), tmp_path / "start.safetensors")
     begun = build_learner(replace(recipe, init=str(tmp_path / "start.safetensors")), 0, CPU, None, None)
     for name, value in other.video.state_dict().items():
@@ -71,7 +73,7 @@ def test_frozen_text_blocks_stay_as_they_are_and_have_no_optimiser_state(store: 
     learner = build_learner(recipe, 0, CPU, None, None)
     before = {name: value.clone() for name, value in learner.task.model.state_dict().items()}
     readers = [plain_batches(store, recipe, index) for index in (0, 1)]
-    train(learner, scheduled(recipe.stages[0], 0, readers), ignore, ignore, str(tmp_path))
+    train(learner, scheduled(recipe.stages[0], recipe.seed, 0, readers), ignore, ignore, str(tmp_path))
     model = learner.task.model
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
@@ -84,19 +86,11 @@ def test_frozen_text_blocks_stay_as_they_are_and_have_no_optimiser_state(store: 
 
 def test_streams_take_turns_and_the_next_step_continues_the_turn() -> None:
     stage = training(5).stages[0]
-    names = [[stream.name for stream, _ in islice(scheduled(stage, first, endless()), 3)] for first in (0, 1)]
+    endless = [repeat(small_batch()), repeat(small_batch())]
+    names = [
+        [stream.name for stream, _ in islice(scheduled(stage, 0, first, endless), 3)] for first in (0, 1)
+    ]
     assert names == [["narrated", "captioned", "narrated"], ["captioned", "narrated", "captioned"]]
-
-
-def endless() -> list[Iterator[Batch]]:
-    batch = Batch(
-        torch.zeros(1, 1, 1, 1, 3, dtype=torch.uint8),
-        *(torch.zeros(1, 1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)),
-        torch.ones(1, dtype=torch.bool),
-        torch.zeros(1, dtype=torch.int64),
-        torch.zeros(1, 2, 10, dtype=torch.uint8),
-    )
-    return [repeat(batch), repeat(batch)]
 
 
 def test_a_run_says_its_losses_norms_rates_speed_and_memory(store: str, tmp_path: Path) -> None:
@@ -104,7 +98,13 @@ def test_a_run_says_its_losses_norms_rates_speed_and_memory(store: str, tmp_path
     history: dict[int, Mapping[str, float]] = {}
     learner = build_learner(recipe, 0, CPU, None, None)
     readers = [plain_batches(store, recipe, index) for index in (0, 1)]
-    train(learner, scheduled(recipe.stages[0], 0, readers), history.__setitem__, ignore, str(tmp_path))
+    train(
+        learner,
+        scheduled(recipe.stages[0], recipe.seed, 0, readers),
+        history.__setitem__,
+        ignore,
+        str(tmp_path),
+    )
     first, second = history[1], history[2]
     assert {"narrated/contrastive", "narrated/sorting", "narrated/grad_norm"} <= set(first)
     assert not any(name.startswith("captioned") for name in first)

@@ -64,7 +64,7 @@ def test_frames_that_the_recipe_cannot_use_are_refused_by_field() -> None:
         room(4, 6, Pixels(4, 8))
     with pytest.raises(ValueError, match=r"pixels\.short_side is 32, but frames are stored with .* 16"):
         room(16, 20, Pixels(32, 16, "bicubic"))
-    with pytest.raises(ValueError, match=r"pixels\.crop is 64, but model\.video\.image_size is 32"):
+    with pytest.raises(ValueError, match=r"pixels\.crop is 64, but the system's frames have 32 pixels"):
         check_sides(32, Pixels(64, 64))
     with pytest.raises(ValueError, match=r"pixels\.crop is 65, more than pixels\.short_side, 64"):
         check_sides(32, Pixels(64, 65, "bicubic"))

@@ -16,6 +16,7 @@ from trainers import checkpoint
 from trainers.batch import Batch
 from trainers.gathering import num_ranks, own_rank
 from trainers.loop import Learner, build_learner, scheduled, train
+from trainers.models.weights.names import own_weights
 from trainers.recipe import Training
 from trainers.sharding import snapshot
 
@@ -32,9 +33,9 @@ def recipe(parallel: Literal["ddp", "fsdp"], **launch: Any) -> Training:
 def own_half(batches: Iterator[Batch]) -> Iterator[Batch]:
     """This rank's rows of every batch."""
     for batch in batches:
-        rows = len(batch.valid) // num_ranks()
+        rows = len(batch.clips) // num_ranks()
         own = slice(rows * own_rank(), rows * (own_rank() + 1))
-        yield Batch(**{f.name: getattr(batch, f.name)[own] for f in dataclasses.fields(Batch)})
+        yield batch.rows(own)
 
 
 def learner_in(store: str, settings: Training, resume: str | None) -> tuple[Learner, dict[int, float]]:
@@ -44,7 +45,7 @@ def learner_in(store: str, settings: Training, resume: str | None) -> tuple[Lear
     losses: dict[int, float] = {}
     train(
         learner,
-        scheduled(settings.stages[0], learner.step, sources),
+        scheduled(settings.stages[0], settings.seed, learner.step, sources),
         lambda step, values: losses.update({step: values.get("captioned/contrastive", 0.0)}),
         lambda step, values: None,
         f"{store}/none",
@@ -54,7 +55,7 @@ def learner_in(store: str, settings: Training, resume: str | None) -> tuple[Lear
 
 def write(folder: Path, learner: Learner) -> None:
     """This rank's part of a checkpoint."""
-    part = snapshot(learner.task.model.state_dict(), learner.state())
+    part = snapshot(own_weights(learner.task.model), learner.state())
     checkpoint.write(folder, part, learner.training, {"commit": "none"})
 
 

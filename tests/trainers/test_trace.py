@@ -32,7 +32,7 @@ def run(store: str, recipe: Training, resume: str | None, folder: Path, stop_aft
             raise KeyboardInterrupt
 
     readers = [plain_batches(store, recipe, index, learner.step) for index in (0, 1)]
-    train(learner, scheduled(recipe.stages[0], learner.step, readers), killed, save, str(folder))
+    train(learner, scheduled(recipe.stages[0], recipe.seed, learner.step, readers), killed, save, str(folder))
 
 
 def test_the_trace_names_exactly_the_rows_that_went_into_the_weights_also_after_a_kill(
@@ -48,11 +48,13 @@ def test_the_trace_names_exactly_the_rows_that_went_into_the_weights_also_after_
         store, recipe, str(folder / "checkpoint_2"), folder
     )  # the checkpoint of step 4 is not the one restored
 
-    batches = scheduled(recipe.stages[0], 0, [plain_batches(store, recipe, index) for index in (0, 1)])
+    batches = scheduled(
+        recipe.stages[0], recipe.seed, 0, [plain_batches(store, recipe, index) for index in (0, 1)]
+    )
     seen = [
         (step, stream.name, uid)
         for step, (stream, batch) in zip(count(1), batches, strict=False)
-        for uid, _ in readable(batch.uids)
+        for uid, _ in readable(batch.clips.uids)
     ]
     known = {stable_uid("synthetic", number) for number in range(24)}
     assert steps_using(str(folder), known) == sorted(seen)
@@ -67,8 +69,9 @@ def test_a_video_is_found_by_the_uid_of_any_of_its_clips_and_by_its_own(tmp_path
     rows = [bytes.fromhex(clip + media) for clip, media in ((first, film), (second, film), (other, other))]
     uids = torch.tensor([list(row) for row in rows], dtype=torch.uint8).unflatten(1, (2, 10))
     trace = Trace(str(tmp_path), steps_done=0)
-    trace.add(1, "narrated", replace(small_batch(2), uids=uids[:2]))
-    trace.add(2, "narrated", replace(small_batch(2), uids=uids[1:]))
+    batch = small_batch(2)
+    for step, own in enumerate((uids[:2], uids[1:]), start=1):
+        trace.add(step, "narrated", replace(batch, clips=replace(batch.clips, uids=own)))
     trace.write(2)
     assert steps_using(str(tmp_path), [second]) == [(1, "narrated", second), (2, "narrated", second)]
     assert {(step, uid) for step, _, uid in steps_using(str(tmp_path), [film])} == {

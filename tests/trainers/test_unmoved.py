@@ -21,11 +21,13 @@ from torch import Tensor
 from tests.ingest.clips import write_stream
 from tests.trainers.ranks import in_two_ranks
 from tests.trainers.test_sharding import own_half
-from tests.trainers.tiny import CAPTIONED, MODEL, NARRATED, plain_batches
+from tests.trainers.tiny import CAPTIONED, NARRATED, OBJECTIVES, SYSTEM, adamw, plain_batches
 from trainers import checkpoint
 from trainers.gathering import own_rank
 from trainers.loop import build_learner, scheduled, train
-from trainers.recipe import Optimizer, Pixels, Stage, Training
+from trainers.objectives.settings import Contrastive, Sorting
+from trainers.recipe import Constant, Cosine, Pixels, Stage, Training
+from trainers.systems.tvtsv2.settings import TVTSv2Reads
 
 RECORDED = Path(__file__).parents[1] / "goldens" / "unmoved.json"
 STEPS = 20
@@ -41,15 +43,16 @@ def recipe() -> Training:
 
     The rates are small and eps is large, since AdamW makes steps of gradients that are zero but for rounding.
     """
-    fast = Optimizer(lr_new=1e-4, lr_rest=1e-5, eps=1e-5, form="torch", unused="skip", warmup_steps=4)
-    published = Optimizer(lr_new=1e-4, lr_rest=1e-5, eps=1e-5, schedule="cosine", max_grad_norm=1.0)
-    stills = replace(CAPTIONED, frames=1, mask_ratio=0.0)
-    model = replace(MODEL, video=replace(MODEL.video, temporal_start="from_spatial"))
+    fast = adamw(1e-4, 1e-5, eps=1e-5, form="torch", unused="skip", course=Constant(warmup_steps=4))
+    published = adamw(1e-4, 1e-5, eps=1e-5, course=Cosine(), max_grad_norm=1.0)
+    stills = replace(CAPTIONED, frames=1, reads=TVTSv2Reads())
+    system = replace(SYSTEM, video=replace(SYSTEM.video, temporal_start="from_spatial"))
+    summed = (Contrastive(gather="summed"), Sorting())
     stages = (
-        Stage("stills", (stills,), STEPS, fast, gather="summed"),
-        Stage("tvtsv2", (NARRATED, CAPTIONED), STEPS, published, frozen_text_blocks=1),
+        Stage("stills", (stills,), summed, STEPS, fast),
+        Stage("tvtsv2", (NARRATED, CAPTIONED), OBJECTIVES, STEPS, published, frozen_below={"text": 1}),
     )
-    plain = Training(model, Pixels(short_side=16, crop=16), stages)
+    plain = Training(system, Pixels(short_side=16, crop=16), stages)
     return replace(plain, launch=replace(plain.launch, threads=1, log_every=1, checkpoint_every=STEPS))
 
 
@@ -66,7 +69,13 @@ def trained(rank: int, store: str, folder: str) -> Found:
             names = [f"{stream.name}/{name}" for stream in stage.streams for name in stream.objectives]
             into |= {f"{step}/{name}": values[name] for name in names if name in values}
 
-        train(learner, scheduled(stage, 0, batches), log, lambda step, values: None, f"{folder}/run")
+        train(
+            learner,
+            scheduled(stage, training.seed, 0, batches),
+            log,
+            lambda step, values: None,
+            f"{folder}/run",
+        )
         found[stage.name] = losses
         start = f"{folder}/{stage.name}-{own_rank()}"
         checkpoint.save(Path(start), learner.task.model, learner.state(), training, {})

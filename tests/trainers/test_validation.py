@@ -10,12 +10,15 @@ import pytest
 from infra.errors import UserError
 from infra.session import CpuPlan, Session
 from tests.trainers.drivers import Place, recipe_of, wait_until
+from trainers.evaluation.protocol import Declared
 from trainers.recipe import Launch
 from trainers.runs import Committed, all_committed, checkpoint_step
 from trainers.scoring import check_gpus
 from trainers.validation import PREFIX, Best, Validation
 
 STEPS = 18
+UP = Declared("R", "", "")
+DOWN = Declared("R", "", "", more_is_better=False)
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,27 @@ def test_training_goes_on_while_a_checkpoint_is_scored_and_the_best_is_kept_and_
         place.train(recipe, run, replace(nearest, best=Best("far", "max")))
 
 
-def test_the_best_is_named_with_its_direction_and_of_equals_the_latest_is_taken() -> None:
+def test_of_equal_scores_the_latest_is_the_best() -> None:
     scores = {2: 5.0, 4: 7.0, 6: 7.0, 8: 6.0}
     kept = [Committed(str(step), step, {PREFIX + "R": value}) for step, value in scores.items()]
-    assert Best.named("max:R").of([*kept, Committed("9", 9, {})]).step == 6
-    assert Best.named("min:R").of(kept).step == 2
-    for name in ("R", "best:R", "max:"):
-        with pytest.raises(ValueError, match="does not say which end is best: max:SCORE or min:SCORE"):
-            Best.named(name)
+    assert Best.named("max:R", {"R": UP}).of([*kept, Committed("9", 9, {})]).step == 6
+    assert Best.named("min:R", {"R": DOWN}).of(kept).step == 2
+
+
+def test_the_order_of_a_declared_score_can_be_left_out_and_the_other_one_is_refused() -> None:
+    declared = {"B/t2v_R1": UP, "B/t2v_MedR": DOWN, "control": replace(UP, more_is_better=None)}
+    assert Best.named("B/t2v_R1", declared) == Best("B/t2v_R1", "max")
+    assert Best.named("B/t2v_MedR", declared) == Best("B/t2v_MedR", "min")
+    assert Best.named("min:control", declared) == Best("control", "min")
+    for name, sentence in {
+        "B/t2v_R2": r"there is no score 'B/t2v_R2'; the nearest are B/t2v_R1",
+        "min:B/t2v_R1": "min:B/t2v_R1 is the worst; write max:B/t2v_R1",
+        "control": "of control neither more nor less is better; write max:control or min:control",
+        "best:R": "'best:R' is neither SCORE nor max:SCORE nor min:SCORE",
+        "max:": "'max:' is neither SCORE nor max:SCORE nor min:SCORE",
+    }.items():
+        with pytest.raises(ValueError, match=sentence):
+            Best.named(name, declared)
 
 
 def test_every_second_checkpoint_and_the_last_are_scored() -> None:

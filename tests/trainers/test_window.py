@@ -4,7 +4,7 @@ from dataclasses import replace
 import torch
 
 from tests.trainers.small_models import small_batch
-from tests.trainers.tiny import MODEL, NARRATED, training
+from tests.trainers.tiny import NARRATED, SYSTEM, training
 from trainers.window import Window
 
 RECIPE = training(10)
@@ -21,11 +21,12 @@ def closed(window: Window) -> dict[str, float]:
 
 
 def test_texts_that_fill_the_context_are_counted() -> None:
-    tokens = torch.zeros(2, 2, MODEL.text.context, dtype=torch.int64)
+    tokens = torch.zeros(2, 2, SYSTEM.text.context, dtype=torch.int64)
     tokens[0, 1] = 7  # one of four has no padding
-    window, batch = fresh_window(), replace(small_batch(2), tokens=tokens)
-    window.add(NARRATED, batch, {}, torch.tensor(1.0))
-    window.add(NARRATED, replace(batch, tokens=tokens[..., :4]), {}, torch.tensor(1.0))  # padding was trimmed
+    window, batch = fresh_window(), small_batch(2)
+    for some in (tokens, tokens[..., :4]):  # the second time padding was trimmed
+        inputs = replace(batch.inputs, tokens=some)
+        window.add(NARRATED, replace(batch, inputs=inputs), {}, torch.tensor(1.0))
     assert closed(window)["texts_cut_share"] == 1 / 8
 
 

@@ -13,35 +13,48 @@ from ingest.stores.shards import parts_of
 from ingest.stores.windows import read_window
 from trainers.batch import Batch
 from trainers.data import Prepare
+from trainers.objectives.settings import Contrastive, Sorting
 from trainers.reading import steps_of, to_batch
-from trainers.recipe import (
-    Launch,
-    Model,
-    Optimizer,
-    Pixels,
+from trainers.recipe import Cosine, Launch, Optimizer, Pixels, Rate, Stage, Stream, Training
+from trainers.systems.tvtsv2.settings import (
+    NEW,
+    UNDECAYED,
     SortingHead,
-    Stage,
-    Stream,
     TextTower,
-    Training,
+    TVTSv2,
+    TVTSv2Reads,
     VideoTower,
 )
 
-MODEL = Model(
+SYSTEM = TVTSv2(
     embedding=16,
     video=VideoTower(image_size=16, patch_size=8, width=16, layers=1, heads=2),
     text=TextTower(context=24, width=16, layers=2, heads=2),
     sorting=SortingHead(heads=2, depth=1),
 )
-NARRATED = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 2.0}, 4, 0.5, rows_per_unit=2)
-CAPTIONED = replace(NARRATED, name="captioned", text="captions", objectives={"contrastive": 1.0})
+NARRATED = Stream(
+    "narrated", 4, TVTSv2Reads(text="transcripts", mask_ratio=0.5), {"contrastive": 1.0, "sorting": 2.0}, 4, 2
+)
+CAPTIONED = replace(
+    NARRATED,
+    name="captioned",
+    reads=replace(NARRATED.reads, text="captions"),
+    objectives={"contrastive": 1.0},
+)
+OBJECTIVES = (Contrastive(), Sorting())
+
+
+def adamw(new: float, rest: float, **settings: Any) -> Optimizer:
+    """TVTSv2's groups."""
+    rates = {"new": Rate(new, NEW), "rest": Rate(rest)}
+    return Optimizer(rates=rates, undecayed=UNDECAYED, **settings)
 
 
 def training(steps: int, **launch: Any) -> Training:
     """One stage of narrated and captioned batches in turn, with fast rates."""
-    optimizer = Optimizer(lr_new=1e-2, lr_rest=1e-2, schedule="cosine")
-    stage = Stage("tiny", (NARRATED, CAPTIONED), steps, optimizer, frozen_text_blocks=1)
-    return Training(MODEL, Pixels(short_side=16, crop=16), (stage,), launch=Launch(log_every=1, **launch))
+    optimizer = adamw(1e-2, 1e-2, course=Cosine())
+    stage = Stage("tiny", (NARRATED, CAPTIONED), OBJECTIVES, steps, optimizer, frozen_below={"text": 1})
+    return Training(SYSTEM, Pixels(short_side=16, crop=16), (stage,), launch=Launch(log_every=1, **launch))
 
 
 def plain_batches(store: str, recipe: Training, index: int, first_step: int = 0) -> Iterator[Batch]:
@@ -49,10 +62,12 @@ def plain_batches(store: str, recipe: Training, index: int, first_step: int = 0)
     stage = recipe.stages[0]
     stream = stage.streams[index]
     order = Order(row_groups(parts_of(Ledger(store, stream.name).committed().values())), recipe.seed)
-    prepare = Prepare(stream, recipe.model, recipe.pixels, recipe.seed)
-    first = steps_of(stage, index, 0, first_step) * stream.batch_size
-    total = steps_of(stage, index, 0, stage.steps) * stream.batch_size
+    prepare = Prepare(stream, recipe.system, recipe.pixels, recipe.seed)
+    first = steps_of(stage, recipe.seed, index, 0, first_step) * stream.batch_size
+    total = steps_of(stage, recipe.seed, index, 0, stage.steps) * stream.batch_size
     rows = pa.concat_tables(read_window(store, stream.name, w) for w in order.windows(first, total - first))
     for start in range(0, rows.num_rows, stream.batch_size):
         columns = prepare(rows.slice(start, stream.batch_size))
-        yield to_batch({name: torch.from_numpy(values.copy()) for name, values in columns.items()})
+        yield to_batch(
+            {name: torch.from_numpy(values.copy()) for name, values in columns.items()}, recipe.system
+        )

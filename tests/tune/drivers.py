@@ -12,8 +12,10 @@ from infra.tracking import Run, tracking_for
 from ingest.streams import clip_stream
 from tests.trainers.held import Held, held_stream
 from tests.trainers.tiny import training
+from trainers.evaluation.protocol import Declared
+from trainers.recipe import Training
 from tune.search import run_search
-from tune.space import Search
+from tune.space import Grid, Search
 from tune.trials import SearchResult
 
 STEPS = 8
@@ -26,6 +28,11 @@ def seed_of(checkpoint: str) -> tuple[dict[str, float], dict[str, float]]:
     return {"seed": float(checkpoint.split("seed-")[1][0])}, {"seed": -1.0}
 
 
+def no_lineage(training: Training) -> dict[str, str]:
+    """Nothing is said of where the weights come from."""
+    return {}
+
+
 def new_run(folder: Path) -> Run:
     """The search's tracked run, the same in every process."""
     return tracking_for(str(folder)).start_run("search")
@@ -36,17 +43,18 @@ def search_in(folder: Path) -> SearchResult:
     hold = Held(folder / "released", HELD_FROM)
     return run_search(
         training(STEPS, checkpoint_every=2, threads=1),
-        Search(depths=(1,), seeds=(0, 1), metric="seed"),
+        Search(space={"stages.0.frozen_below.text": Grid((1,))}, seeds=(0, 1), metric="seed"),
         {
             "narrated": partial(held_stream, str(folder / "store"), "narrated", hold),
             "captioned": partial(clip_stream, str(folder / "store"), "captioned"),
         },
         seed_of,
+        {"seed": Declared("seed", "seed", "Seeds", unit="")},
         storage=str(folder / "runs"),
         run_name="search",
         start=None,
         run=new_run(folder),
-        lineage={},
+        lineage=no_lineage,
         session=start(),
     )
 

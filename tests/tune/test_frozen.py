@@ -1,4 +1,4 @@
-"""What a depth of the search promises: what is frozen stays as it was, to the bit."""
+"""What a number of frozen blocks promises: what is frozen stays as it was, to the bit."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +10,7 @@ import torch
 from tests.ingest.clips import write_stream
 from tests.trainers.tiny import plain_batches, training
 from trainers.loop import build_learner, scheduled, train
+from trainers.systems.tvtsv2.settings import TEXT_EMBEDDINGS
 from tune.space import Search
 from tune.trials import Setting, trial_training
 
@@ -25,18 +26,19 @@ def test_frozen_parameters_are_bit_equal_after_training_without_gradient_or_opti
     for stream in ("narrated", "captioned"):
         write_stream(str(tmp_path), stream, 24)
     recipe = training(6)
-    stage = replace(recipe.stages[0], frozen_text_embeddings=embeddings)
-    recipe = trial_training(replace(recipe, stages=(stage,)), Search(steps=6), Setting(1), seed=0)
+    stage = replace(recipe.stages[0], freeze=TEXT_EMBEDDINGS if embeddings else ())
+    one_frozen = Setting({"stages.0.frozen_below.text": 1})
+    recipe = trial_training(replace(recipe, stages=(stage,)), Search(steps=6), one_frozen, seed=0)
     learner = build_learner(recipe, 0, torch.device("cpu"), None, None)
     model = learner.task.model
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     readers = [plain_batches(str(tmp_path), recipe, index) for index in (0, 1)]
-    train(learner, scheduled(recipe.stages[0], 0, readers), ignore, ignore, str(tmp_path))
+    train(learner, scheduled(recipe.stages[0], recipe.seed, 0, readers), ignore, ignore, str(tmp_path))
 
     moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     frozen = {name for name in before if name.startswith("text.blocks.0.")}
     if embeddings:
-        frozen |= {"text.token_embedding.weight", "text.positional_embedding"}
+        frozen |= set(TEXT_EMBEDDINGS)
     assert frozen.isdisjoint(moved)
     assert "text.blocks.1.mlp.c_fc.weight" in moved
     with_state = {name for name, value in model.named_parameters() if value in learner.optimizer.state}

@@ -28,7 +28,7 @@ def test_after_sigkill_of_the_driver_finished_trials_are_kept_and_begun_ones_go_
     released.unlink()  # the second trial, whose workers start seconds later, stops before its last steps
 
     def second_at_4() -> bool:
-        kept = latest_committed(str(folder / "depth-1-seed-1"))
+        kept = latest_committed(str(folder / "frozen_below.text-1-seed-1"))
         return kept is not None and kept.step >= 4
 
     wait_until(second_at_4, limit_s=300)

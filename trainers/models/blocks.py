@@ -16,14 +16,14 @@ class Blocks(nn.ModuleList):
     """
 
     recompute = False
-    """Keep only what goes into each block, and run it again in the backward pass. Blocks draw nothing at random, so the
-    second run is the first bit for bit."""
+    """Keep only what goes into each block, and run it again in the backward pass, with the random numbers of the first
+    run."""
 
     def forward(self, x: Tensor, *rest: Any, count: int | None = None) -> Tensor:
         """`x` through the first `count` blocks (None: all), each of which also reads `rest`."""
         for block in islice(self, count):
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, *rest, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(block, x, *rest, use_reentrant=False)
             else:
                 x = block(x, *rest)
         return x

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from infra.errors import UserError
 from trainers.models.heads import SortingTransformer
 from trainers.models.layers import Fp32LayerNorm
-from trainers.models.pretrained import Usage, read_pretrained
+from trainers.models.pretrained import Usage, load_pretrained
 from trainers.models.starts import start_fresh
 from trainers.models.tokenizers import ClipTokenizer
 from trainers.models.towers.text import TextTransformer
 from trainers.models.towers.video import VideoTransformer, VisualTokens
-from trainers.models.weights.names import fill
-from trainers.recipe import Model
+from trainers.systems.tvtsv2.settings import TVTSv2
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Encoded:
 class VideoTextModel(nn.Module):
     """The two towers and the sorting head; parameters are named video.*, text.* and sorting.*."""
 
-    def __init__(self, config: Model) -> None:
+    def __init__(self, config: TVTSv2) -> None:
         super().__init__()
         kind = Fp32LayerNorm if config.flavour == "b" else nn.LayerNorm
         norm = partial(kind, eps=config.layer_norm_eps)
@@ -43,12 +42,12 @@ class VideoTextModel(nn.Module):
         self.config = config
         self.video = VideoTransformer(config.video, width, config.flavour, norm, activation)
         self.text = TextTransformer(config.text, width, norm, activation)
-        self.sorting = SortingTransformer(width, config.sorting)
+        self.sorting = SortingTransformer(width, config.sorting) if config.sorting else None
         self.usage: Usage | None = None
         """How films are embedded; known of a model that came `from_pretrained`."""
 
     @classmethod
-    def fresh(cls, config: Model, seed: int) -> "VideoTextModel":
+    def fresh(cls, config: TVTSv2, seed: int) -> "VideoTextModel":
         """Fresh weights, decided by the seed: CLIP's own start for the towers, else as published (3.4)."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -62,14 +61,11 @@ class VideoTextModel(nn.Module):
 
         UserError for a place without an export, another format version, or weights that do not fit its config.
         """
-        usage, weights = read_pretrained(place)
-        try:
-            model = cls(usage.model)
-        except (RuntimeError, ArithmeticError) as error:  # sizes that torch cannot make
-            raise UserError(f"{place}: its config.json does not describe a model ({error})") from error
-        fill(model, weights, place)
+        model, usage = load_pretrained(place)
+        if not isinstance(model, cls):
+            raise UserError(f"{place} is a model of another system, {usage.system.kind!r}")
         model.usage = usage
-        return model.eval()
+        return model
 
     @property
     def num_frames(self) -> int:
@@ -126,5 +122,7 @@ class VideoTextModel(nn.Module):
 
     def sort(self, video: VisualTokens, texts: Float[Tensor, "b k d"]) -> Float[Tensor, "b k places"]:
         """Logits of the place in time of each of a clip's transcripts; chance is ln K."""
+        if self.sorting is None:
+            raise ValueError("system.sorting is none: this model has no head that sorts transcripts")
         logits: Tensor = self.sorting(video.sequence, texts)
         return logits

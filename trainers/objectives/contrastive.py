@@ -1,7 +1,7 @@
 """Clips against texts, over the batches of all ranks and in blocks (TVTSv2, section 7)."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from trainers.batch import Batch
 from trainers.gathering import gather, num_ranks, own_rank, sum_over_ranks
-from trainers.models.video_text import Encoded, VideoTextModel
+from trainers.objectives.objective import Context, Features
+from trainers.objectives.settings import Contrastive
 
 BLOCK = 2048
 """Rows and columns of the similarities that exist at a time: 16 MiB in fp32."""
@@ -113,30 +113,27 @@ def _or_infinite(log_sums: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     return log_sums.masked_fill(log_sums == -torch.inf, torch.inf)
 
 
-class Contrastive(nn.Module):
+class ContrastiveLoss(nn.Module):
     """InfoNCE over all ranks. Averaged over ranks by data parallelism, its gradient is 1/W of the written loss's: the
-    published rule. "summed" makes it the written loss's."""
+    published rule. "summed" makes it the written loss's.
 
-    def __init__(self, temperature: float, gather: Literal["published", "summed"]) -> None:
+    The system's encoding has `video.pooled` [b, d] and `texts` [b, k, d].
+    """
+
+    def __init__(self, settings: Contrastive, model: nn.Module) -> None:
         super().__init__()
-        self.temperature = temperature
-        self.gather = gather
+        self.settings = settings
 
-    def forward(self, model: VideoTextModel, batch: Batch, encoded: Encoded) -> Float[Tensor, ""]:
-        """The loss over all ranks; a clip's text is the mean of its texts' raw features."""
-        video, text = self.features(encoded)
-        return self.over_ranks(video, text, batch.valid)
-
-    def features(self, encoded: Encoded) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
+    def features(self, context: Context) -> dict[str, Tensor]:
         """What the loss compares: one feature per clip, and the mean of its texts' raw features, in fp32."""
-        return encoded.video.pooled.float(), encoded.texts.float().mean(dim=1)
+        encoded = context.encoded
+        return {"video": encoded.video.pooled.float(), "text": encoded.texts.float().mean(dim=1)}
 
-    def over_ranks(
-        self, video: Float[Tensor, "b d"], text: Float[Tensor, "b d"], valid: Bool[Tensor, " b"]
-    ) -> Float[Tensor, ""]:
+    def over_ranks(self, features: Features, inputs: Any, valid: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
         """Value: the loss of all ranks' pairs, equal on all. Gradient: by the gather rule."""
+        video, text = features["video"], features["text"]
         with torch.autocast(video.device.type, enabled=False):
-            loss = info_nce(video, text, self.temperature, valid)
-            scaled = num_ranks() * loss if self.gather == "summed" else loss
+            loss = info_nce(video, text, self.settings.temperature, valid)
+            scaled = num_ranks() * loss if self.settings.gather == "summed" else loss
             value: Tensor = scaled + (loss - scaled).detach()
         return value

@@ -2,12 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from trainers.batch import Batch
-from trainers.gathering import num_ranks, sum_over_ranks
-from trainers.models.video_text import Encoded, VideoTextModel
+from trainers.objectives.objective import Context
+from trainers.objectives.settings import Sorting
 
 
 def sorting_losses(logits: Float[Tensor, "b k places"]) -> Float[Tensor, " b"]:
@@ -16,17 +16,22 @@ def sorting_losses(logits: Float[Tensor, "b k places"]) -> Float[Tensor, " b"]:
     return F.cross_entropy(logits.float().transpose(1, 2), place, reduction="none").mean(dim=1)
 
 
-def mean_over_valid(losses: Float[Tensor, " b"], valid: Bool[Tensor, " b"]) -> Float[Tensor, ""]:
-    """This rank's sum by the mean count of valid rows per rank; averaged over ranks, the mean of all."""
-    count = sum_over_ranks(valid.sum().float()) / num_ranks()
-    return losses.masked_fill(~valid, 0.0).sum() / count.clamp(min=1.0 / num_ranks())
+class SortingLoss(nn.Module):
+    """Cross entropy of the sorting head; its gradient reaches the video tower, never the text tower.
 
+    The model has `sort(video, texts)`. ValueError for one without a sorting head.
+    """
 
-class Sorting(nn.Module):
-    """Cross entropy of the sorting head; its gradient reaches the video tower, never the text tower."""
+    def __init__(self, settings: Sorting, model: nn.Module) -> None:
+        super().__init__()
 
-    def forward(self, model: VideoTextModel, batch: Batch, encoded: Encoded) -> Float[Tensor, ""]:
-        """Mean over this rank's transcripts (the published weight 2 is the stream's); chance is ln K."""
-        logits = model.sort(encoded.video, encoded.texts.detach())
+    def forward(self, context: Context) -> Float[Tensor, ""]:
+        """Sum over the clips of the mean over their transcripts; chance is ln K a clip. (The published weight 2 is the
+        stream's.)"""
+        logits = context.model.sort(context.encoded.video, context.encoded.texts.detach())
         with torch.autocast(logits.device.type, enabled=False):
-            return mean_over_valid(sorting_losses(logits), batch.valid)
+            return sorting_losses(logits).masked_fill(~context.valid, 0.0).sum()
+
+    def count(self, batch: Batch) -> Float[Tensor, ""]:
+        """The clips that could be read."""
+        return batch.clips.valid.sum().float()

@@ -6,43 +6,42 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
-from tests.trainers.small_models import small_batch, small_model, small_pixels
-from trainers.freezing import freeze
-from trainers.models.blocks import compile_blocks, recompute_activations
+from tests.trainers.small_models import small_batch, small_model, small_pixels, small_task
+from tests.trainers.tiny import NARRATED, adamw
+from trainers.accumulation import means_of
+from trainers.freezing import freeze, named_parameters
+from trainers.models.blocks import Blocks, compile_blocks, recompute_activations
 from trainers.models.video_text import VideoTextModel
 from trainers.optimizers import build_optimizer
-from trainers.recipe import Optimizer, Stream
-from trainers.task import Task
-
-NARRATED = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 1.0})
+from trainers.systems.tvtsv2.settings import TEXT_EMBEDDINGS
 
 
 def test_frozen_blocks_keep_nothing_once_the_embeddings_below_them_are_frozen() -> None:
     model = small_model()
-    tokens = small_batch().tokens.flatten(0, 1)
-    freeze(model, frozen_text_blocks=1)
+    tokens = small_batch().inputs.tokens.flatten(0, 1)
+    freeze(model, frozen_below={"text": 1})
     through = _kept(lambda: model.text.blocks(model.text.embed(tokens), count=1))
-    freeze(model, frozen_text_blocks=1, frozen_text_embeddings=True)
+    freeze(model, freeze=TEXT_EMBEDDINGS, frozen_below={"text": 1})
     assert through > 0
     assert _kept(lambda: model.text.blocks(model.text.embed(tokens), count=1)) == 0
 
 
 def test_frozen_embeddings_change_neither_the_losses_nor_the_other_gradients() -> None:
     trained, frozen = small_model(), small_model()
-    freeze(trained, frozen_text_blocks=1)
-    freeze(frozen, frozen_text_blocks=1, frozen_text_embeddings=True)
+    freeze(trained, frozen_below={"text": 1})
+    freeze(frozen, freeze=TEXT_EMBEDDINGS, frozen_below={"text": 1})
     expected, found = _gradients(trained), _gradients(frozen)
-    assert expected.keys() - found.keys() == {"text.token_embedding.weight", "text.positional_embedding"}
+    assert expected.keys() - found.keys() == set(TEXT_EMBEDDINGS)
     assert_close(found, {name: expected[name] for name in found}, rtol=0, atol=0)
 
 
 def test_what_is_frozen_has_no_optimiser_state() -> None:
     model = small_model()
-    freeze(model, frozen_text_blocks=1, frozen_text_embeddings=True)
-    optimizer = build_optimizer(model.named_parameters(), Optimizer())
+    freeze(model, freeze=TEXT_EMBEDDINGS, frozen_below={"text": 1})
+    optimizer = build_optimizer(named_parameters(model), adamw(1e-4, 1e-7))
     _gradients(model)
     optimizer.step()
     assert set(optimizer.state) == {p for p in model.parameters() if p.requires_grad}
@@ -53,6 +52,25 @@ def test_running_blocks_again_keeps_less_and_gives_the_same_gradients_bit_for_bi
     recompute_activations(again)
     assert _kept(lambda: _losses(again)) < _kept(lambda: _losses(kept_whole)) / 2
     assert_close(_gradients(again), _gradients(kept_whole), rtol=0, atol=0)
+
+
+def test_blocks_that_are_run_again_draw_what_they_drew() -> None:
+    kept_whole, again = (_with_dropout() for _ in range(2))
+    recompute_activations(again)
+    x = torch.randn(4, 8)
+    found = []
+    for blocks in (kept_whole, again):
+        torch.manual_seed(1)
+        out = blocks(x)
+        out.square().sum().backward()
+        found.append({"out": out, **{name: p.grad for name, p in blocks.named_parameters()}})
+    assert (found[0]["out"] == 0).any()  # something was dropped
+    assert_close(found[1], found[0], rtol=0, atol=0)
+
+
+def _with_dropout() -> Blocks:
+    torch.manual_seed(0)
+    return Blocks(nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5)) for _ in range(3))
 
 
 @pytest.mark.slow
@@ -76,8 +94,7 @@ def _plain_and_compiled() -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
 
 
 def _losses(model: VideoTextModel) -> dict[str, Tensor]:
-    losses: dict[str, Tensor] = Task(model, 0.05, "published")(NARRATED, small_batch(), small_pixels())
-    return losses
+    return means_of(small_task(model)(NARRATED, small_batch(), small_pixels()))
 
 
 def _gradients(model: VideoTextModel) -> dict[str, Tensor]:

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.trainers.small_models import SMALL, small_batch, small_model, small_pixels
+from tests.trainers.small_models import SMALL, small_batch, small_model, small_pixels, small_task
+from tests.trainers.tiny import NARRATED, adamw
+from trainers.accumulation import means_of
+from trainers.freezing import named_parameters
 from trainers.models.starts import start_temporal_attention
 from trainers.models.towers.video import Block
 from trainers.models.video_text import VideoTextModel
 from trainers.optimizers import build_optimizer
-from trainers.recipe import Optimizer, Stream, TemporalStart
+from trainers.systems.tvtsv2.settings import TemporalStart
 from trainers.task import Task
 
 STARTS = get_args(TemporalStart)
@@ -30,8 +33,8 @@ def _blocks(model: VideoTextModel) -> list[Block]:
 
 
 def _backward(task: Task, seed: int) -> None:
-    stream = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 2.0})
-    sum(task(stream, small_batch(seed=seed), small_pixels(seed=seed)).values()).backward()
+    losses = means_of(task(NARRATED, small_batch(seed=seed), small_pixels(seed=seed)))
+    sum(losses.values()).backward()
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -48,8 +51,8 @@ def test_whatever_the_start_the_tower_computes_what_it_would_without_temporal_mo
 
 @pytest.mark.parametrize("start", BETTER)
 def test_after_three_steps_every_part_has_moved_from_the_better_starts(start: TemporalStart) -> None:
-    task = Task(_started(start), 0.05, "published")
-    optimizer = build_optimizer(task.model.named_parameters(), Optimizer(lr_new=1e-2, lr_rest=1e-3))
+    task = small_task(_started(start))
+    optimizer = build_optimizer(named_parameters(task.model), adamw(1e-2, 1e-3))
     before = [_parts(block) for block in _blocks(task.model)]
     for step in range(3):
         optimizer.zero_grad()
@@ -62,7 +65,7 @@ def test_after_three_steps_every_part_has_moved_from_the_better_starts(start: Te
 
 def test_at_the_published_start_only_the_output_bias_has_a_gradient_beyond_rounding() -> None:
     """Its output lies along the direction that the LayerNorm behind it removes, so even v gets none."""
-    task = Task(_started("as_published"), 0.05, "published")
+    task = small_task(_started("as_published"))
     _backward(task, seed=0)
     for block in _blocks(task.model):
         qkv, proj = block.timeattn.qkv.weight.grad, block.timeattn.proj

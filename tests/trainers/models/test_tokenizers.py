@@ -3,9 +3,9 @@ import pickle
 import numpy as np
 import torch
 
-from trainers.batch import trim_padding
 from trainers.masks import draw_keep, num_kept
 from trainers.models.tokenizers import ClipTokenizer, clean
+from trainers.models.towers.text import trim_padding
 
 
 def test_markup_and_white_space_are_cleaned() -> None:

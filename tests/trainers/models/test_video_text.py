@@ -7,17 +7,18 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from tests.trainers.small_models import SMALL, small_batch, small_model, small_pixels
-from trainers.freezing import freeze
+from tests.trainers.small_models import SMALL, small_batch, small_model, small_pixels, small_task
+from tests.trainers.tiny import CAPTIONED, NARRATED, adamw
+from trainers.accumulation import means_of
+from trainers.freezing import freeze, named_parameters
 from trainers.models.video_text import VideoTextModel
 from trainers.objectives.sorting import sorting_losses
 from trainers.optimizers import build_optimizer
-from trainers.recipe import Model, Optimizer, SortingHead, Stream, TextTower, VideoTower
-from trainers.task import Task
+from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, VideoTower
 
-B32 = Model()
-B16 = Model(video=VideoTower(patch_size=16))
-H14 = Model(
+B32 = TVTSv2()
+B16 = TVTSv2(video=VideoTower(patch_size=16))
+H14 = TVTSv2(
     flavour="h",
     embedding=1024,
     video=VideoTower(patch_size=14, width=1280, layers=32, heads=16),
@@ -41,7 +42,7 @@ def _count(model: nn.Module, *parts: str) -> int:
     ],
 )
 def test_the_published_sizes_have_the_published_parameter_counts(
-    config: Model, video: int, temporal: int, text: int, sorting: int, frozen_blocks: int, frozen: int
+    config: TVTSv2, video: int, temporal: int, text: int, sorting: int, frozen_blocks: int, frozen: int
 ) -> None:
     with torch.device("meta"):
         model = VideoTextModel(config)
@@ -49,7 +50,7 @@ def test_the_published_sizes_have_the_published_parameter_counts(
     assert _count(model.video, "timeattn", "ln_3") == temporal
     assert _count(model.text) == text
     assert _count(model.sorting) == sorting
-    assert freeze(model, frozen_text_blocks=frozen_blocks)["text"].frozen == frozen
+    assert freeze(model, frozen_below={"text": frozen_blocks})["text"].frozen == frozen
 
 
 @pytest.mark.parametrize(
@@ -60,12 +61,12 @@ def test_the_published_sizes_have_the_published_parameter_counts(
     ],
 )
 def test_the_optimiser_groups_have_the_published_element_counts(
-    config: Model, frozen_blocks: int, counts: tuple[int, ...]
+    config: TVTSv2, frozen_blocks: int, counts: tuple[int, ...]
 ) -> None:
     with torch.device("meta"):
         model = VideoTextModel(config)
-    freeze(model, frozen_text_blocks=frozen_blocks)
-    groups = build_optimizer(model.named_parameters(), Optimizer()).param_groups
+    freeze(model, frozen_below={"text": frozen_blocks})
+    groups = build_optimizer(named_parameters(model), adamw(1e-4, 1e-7)).param_groups
     assert [group["name"] for group in groups] == ["new_decay", "new_nodecay", "rest_decay", "rest_nodecay"]
     assert tuple(sum(p.numel() for p in group["params"]) for group in groups) == counts
 
@@ -86,13 +87,13 @@ def test_fresh_published_temporal_modules_say_nothing() -> None:
 @pytest.mark.parametrize("start", ["as_published", "from_spatial"])
 def test_temporal_queries_and_keys_train_only_from_a_start_that_breaks_the_tie(start: str) -> None:
     config = replace(SMALL, video=replace(SMALL.video, temporal_start=start))
-    task = Task(VideoTextModel.fresh(config, 0), 0.05, "published")
+    task = small_task(VideoTextModel.fresh(config, 0))
     before = [block.timeattn.qkv.weight.detach().clone() for block in task.model.video.blocks]
-    optimizer = build_optimizer(task.model.named_parameters(), Optimizer(lr_new=1e-2, lr_rest=1e-3))
-    stream = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 2.0})
+    optimizer = build_optimizer(named_parameters(task.model), adamw(1e-2, 1e-3))
     for step in range(5):
         optimizer.zero_grad()
-        sum(task(stream, small_batch(seed=step), small_pixels(seed=step)).values()).backward()
+        losses = means_of(task(NARRATED, small_batch(seed=step), small_pixels(seed=step)))
+        sum(losses.values()).backward()
         optimizer.step()
     for block, start_weight in zip(task.model.video.blocks, before, strict=True):
         query_key = block.timeattn.qkv.weight[:64]
@@ -106,7 +107,7 @@ def test_temporal_queries_and_keys_train_only_from_a_start_that_breaks_the_tie(s
 
 @pytest.mark.parametrize("flavour", ["b", "h"])
 def test_the_order_of_kept_patches_does_not_change_the_embedding(flavour: str) -> None:
-    model, keep = small_model(flavour), small_batch().keep
+    model, keep = small_model(flavour), small_batch().inputs.keep
     _wake_temporal(model)
     once = model.encode_video(small_pixels(), keep)
     assert_close(model.encode_video(small_pixels(), keep.flip(1)).pooled, once.pooled)
@@ -115,14 +116,14 @@ def test_the_order_of_kept_patches_does_not_change_the_embedding(flavour: str) -
 @pytest.mark.parametrize("flavour", ["b", "h"])
 def test_permuting_the_transcripts_permutes_the_rows_of_the_logits(flavour: str) -> None:
     model, batch = small_model(flavour), small_batch()
-    encoded = model.encode(small_pixels(), batch.tokens, batch.keep)
+    encoded = model.encode(small_pixels(), batch.inputs.tokens, batch.inputs.keep)
     order = torch.tensor([2, 0, 1])
     logits = model.sort(encoded.video, encoded.texts)
     assert_close(model.sort(encoded.video, encoded.texts[:, order]), logits[:, order])
 
 
 def test_padding_behind_the_end_token_is_not_seen() -> None:
-    model, tokens = small_model(), small_batch().tokens[:, 0]
+    model, tokens = small_model(), small_batch().inputs.tokens[:, 0]
     padded = torch.cat([tokens, torch.zeros(4, 3, dtype=torch.int64)], dim=1)
     assert_close(model.encode_text(padded), model.encode_text(tokens))
 
@@ -136,19 +137,16 @@ def test_keeping_every_patch_in_order_equals_keeping_none_out() -> None:
 
 
 def test_the_sorting_loss_trains_the_video_tower_and_never_the_text_tower() -> None:
-    task = Task(small_model(), 0.05, "published")
-    stream = Stream("narrated", 4, "transcripts", {"sorting": 1.0})
-    task(stream, small_batch(), small_pixels())["sorting"].backward()
+    task = small_task()
+    task(NARRATED, small_batch(), small_pixels())["sorting"].sum.backward()
     assert all(p.grad is None for p in task.model.text.parameters())
     assert task.model.video.patch_embedding.weight.grad.any()
 
 
 def test_frozen_blocks_get_no_gradient_but_the_embedding_below_them_does() -> None:
-    task = Task(small_model(), 0.05, "published")
-    freeze(task.model, frozen_text_blocks=1)
-    task(Stream("captioned", 4, "captions", {"contrastive": 1.0}), small_batch(texts=1), small_pixels())[
-        "contrastive"
-    ].backward()
+    task = small_task()
+    freeze(task.model, frozen_below={"text": 1})
+    task(CAPTIONED, small_batch(texts=1), small_pixels())["contrastive"].sum.backward()
     assert all(p.grad is None for p in task.model.text.blocks[0].parameters())
     assert task.model.text.token_embedding.weight.grad.any()
     assert all(p.grad is not None for p in task.model.text.blocks[1].parameters())
@@ -156,12 +154,11 @@ def test_frozen_blocks_get_no_gradient_but_the_embedding_below_them_does() -> No
 
 def test_a_batch_is_learnt_by_heart() -> None:
     torch.manual_seed(0)
-    task = Task(small_model(), 0.05, "published")
-    optimizer = build_optimizer(task.model.named_parameters(), Optimizer(lr_new=3e-3, lr_rest=3e-3))
-    stream = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 1.0})
+    task = small_task()
+    optimizer = build_optimizer(named_parameters(task.model), adamw(3e-3, 3e-3))
     for _ in range(60):
         optimizer.zero_grad()
-        losses = task(stream, small_batch(), small_pixels())
+        losses = means_of(task(NARRATED, small_batch(), small_pixels()))
         sum(losses.values()).backward()
         optimizer.step()
     assert losses["contrastive"] < 0.1
@@ -170,7 +167,7 @@ def test_a_batch_is_learnt_by_heart() -> None:
 
 
 def _encoded(model: VideoTextModel) -> tuple[object, torch.Tensor]:
-    encoded = model.encode(small_pixels(), small_batch().tokens, small_batch().keep)
+    encoded = model.encode(small_pixels(), small_batch().inputs.tokens, small_batch().inputs.keep)
     return encoded.video, encoded.texts
 
 

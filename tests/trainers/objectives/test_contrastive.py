@@ -1,4 +1,3 @@
-from dataclasses import replace
 from math import log
 
 import pytest
@@ -9,11 +8,11 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from tests.trainers.objectives.dense import dense
-from tests.trainers.small_models import small_batch, small_model, small_pixels
+from tests.trainers.small_models import small_batch, small_pixels, small_task
+from tests.trainers.tiny import NARRATED
+from trainers.accumulation import means_of
 from trainers.objectives import contrastive
 from trainers.objectives.contrastive import info_nce
-from trainers.recipe import Stream
-from trainers.task import Task
 
 ALL = torch.ones(8, dtype=torch.bool)
 
@@ -100,12 +99,9 @@ def test_an_embedding_of_length_zero_does_not_divide_by_zero() -> None:
 
 
 def test_an_invalid_clip_does_not_change_the_other_clips_losses() -> None:
-    task = Task(small_model(), 0.05, "published")
-    stream = Stream("narrated", 4, "transcripts", {"contrastive": 1.0, "sorting": 1.0})
-    batch, pixels = small_batch(), small_pixels()
-    three = type(batch)(**{name: getattr(batch, name)[:3] for name in batch.__dataclass_fields__})
-    expected = task(stream, three, pixels[:3])
-    beside = task(stream, replace(batch, valid=torch.arange(4) < 3), pixels)
+    task, pixels = small_task(), small_pixels()
+    expected = means_of(task(NARRATED, small_batch().rows(slice(3)), pixels[:3]))
+    beside = means_of(task(NARRATED, small_batch(valid=[1, 1, 1, 0]), pixels))
     for name in expected:
         assert_close(beside[name], expected[name])
 

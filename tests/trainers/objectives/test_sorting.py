@@ -3,7 +3,9 @@ from math import log
 import torch
 from torch.testing import assert_close
 
-from trainers.objectives.sorting import mean_over_valid, sorting_losses
+from tests.trainers.small_models import small_batch, small_pixels, small_task
+from tests.trainers.tiny import NARRATED
+from trainers.objectives.sorting import sorting_losses
 
 
 def test_logits_that_say_nothing_cost_the_log_of_k() -> None:
@@ -16,7 +18,14 @@ def test_row_k_belongs_to_place_k() -> None:
     assert_close(sorting_losses(right.flip(1)), torch.full((1,), 100.0))
 
 
-def test_the_mean_is_taken_over_valid_clips() -> None:
-    losses = torch.tensor([1.0, 3.0, 100.0])
-    assert mean_over_valid(losses, torch.tensor([True, True, False])) == 2
-    assert mean_over_valid(losses, torch.zeros(3, dtype=torch.bool)) == 0
+def test_the_sum_and_the_count_are_of_clips_that_could_be_read() -> None:
+    task, pixels = small_task(), small_pixels()
+    total, count = task(NARRATED, small_batch(valid=[1, 0, 1, 0]), pixels)["sorting"]
+    alone = [
+        task(NARRATED, small_batch().rows(slice(row, row + 1)), pixels[row : row + 1])["sorting"].sum
+        for row in (0, 2)
+    ]
+    assert count == 2
+    assert_close(total, alone[0] + alone[1])
+    nothing = task(NARRATED, small_batch(valid=[0, 0, 0, 0]), pixels)["sorting"]
+    assert nothing == (0, 0)

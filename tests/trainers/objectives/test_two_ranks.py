@@ -1,6 +1,5 @@
 """Processes with a part of a batch each, against one process with all of it (TVTSv2, section 7)."""
 
-from dataclasses import fields, replace
 from functools import cache
 from typing import Literal
 
@@ -12,14 +11,15 @@ from torch import nn
 
 from tests.trainers.objectives.dense import dense
 from tests.trainers.ranks import in_ranks, in_two_ranks
-from tests.trainers.small_models import small_batch, small_model, small_pixels
+from tests.trainers.small_models import small_batch, small_pixels, small_task
+from tests.trainers.tiny import NARRATED
+from trainers.accumulation import means_of
 from trainers.batch import Batch
 from trainers.objectives import contrastive
-from trainers.objectives.contrastive import Contrastive
-from trainers.recipe import Stream
+from trainers.objectives.contrastive import ContrastiveLoss
+from trainers.objectives.settings import Contrastive
 from trainers.task import Task
 
-STREAM = Stream("narrated", 8, "transcripts", {"contrastive": 1.0, "sorting": 2.0})
 Gather = Literal["published", "summed"]
 GATHERS: tuple[Gather, ...] = ("published", "summed")
 Gradients = dict[str, NDArray[np.float32]]
@@ -27,13 +27,11 @@ Gradients = dict[str, NDArray[np.float32]]
 
 def batch() -> Batch:
     """Three of the four unreadable rows are in the second half."""
-    return replace(small_batch(8), valid=torch.tensor([1, 1, 0, 1, 0, 1, 0, 0], dtype=torch.bool))
+    return small_batch(8, valid=[1, 1, 0, 1, 0, 1, 0, 0])
 
 
 def gradients(task: Task, forward: nn.Module, part: slice, objective: str) -> tuple[float, Gradients]:
-    whole = batch()
-    own = Batch(**{field.name: getattr(whole, field.name)[part] for field in fields(Batch)})
-    loss = forward(STREAM, own, small_pixels(8)[part])[objective]
+    loss = means_of(forward(NARRATED, batch().rows(part), small_pixels(8)[part]))[objective]
     loss.backward()
     named = task.model.named_parameters()
     return loss.item(), {name: p.grad.numpy().copy() for name, p in named if p.grad is not None}
@@ -50,7 +48,7 @@ def halves(rank: int) -> list[tuple[float, Gradients]]:
     """One rank's answers to all cases."""
     found = []
     for objective, gather, _ in CASES:
-        task = Task(small_model(), 0.05, gather)
+        task = small_task(gather=gather)
         parallel = nn.parallel.DistributedDataParallel(task, find_unused_parameters=True)
         found.append(gradients(task, parallel, slice(4 * rank, 4 * rank + 4), objective))
     return found
@@ -65,7 +63,7 @@ def both_ranks() -> list[list[tuple[float, Gradients]]]:
 def test_two_halves_give_the_gradient_of_the_whole_and_the_published_gather_half_of_it(
     objective: str, gather: Gather, share: float
 ) -> None:
-    alone = Task(small_model(), 0.05, gather)
+    alone = small_task(gather=gather)
     loss, expected = gradients(alone, alone, slice(None), objective)
     (first, found), (second, same) = (rank[CASES.index((objective, gather, share))] for rank in both_ranks())
     if objective == "contrastive":
@@ -87,7 +85,9 @@ def part_of_the_loss(rank: int, ranks: int) -> dict[Gather, list[NDArray[np.floa
     found: dict[Gather, list[NDArray[np.float32]]] = {}
     for gather in GATHERS:
         video, text, valid = (values.chunk(ranks)[rank].clone() for values in features())
-        loss = Contrastive(0.05, gather).over_ranks(video.requires_grad_(), text.requires_grad_(), valid)
+        objective = ContrastiveLoss(Contrastive(gather=gather), nn.Identity())
+        both = {"video": video.requires_grad_(), "text": text.requires_grad_()}
+        loss = objective.over_ranks(both, None, valid)
         loss.backward()
         found[gather] = [loss.detach().numpy(), video.grad.numpy(), text.grad.numpy()]
     return found

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from trainers.models.blocks import Blocks
 from trainers.models.layers import Norm, TransformerBlock
-from trainers.recipe import Activation, TextTower
+from trainers.systems.tvtsv2.settings import Activation, TextTower
 
 
 class TextTransformer(nn.Module):
@@ -38,3 +38,13 @@ class TextTransformer(nn.Module):
         """Ids and their places, before the first block."""
         embedded: Tensor = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
         return embedded
+
+
+def trim_padding(tokens: Int[Tensor, "*texts context"], multiple: int = 4) -> Int[Tensor, "*texts shorter"]:
+    """Drop the columns that are padding in every text, down to a multiple of a few.
+
+    Exact: the text tower is causal and reads the end token, so padding behind it is never seen (TVTSv2,
+    section 5). Call it in host memory: on CUDA the length would have to be waited for.
+    """
+    longest = int(tokens.flatten(0, -2).argmax(dim=-1).max()) + 1
+    return tokens[..., : -(-longest // multiple) * multiple]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +63,41 @@ def copy_in(
             value.copy_(entries[names[name]])
 
 
-def fill(model: nn.Module, entries: Mapping[str, Tensor], what: str) -> None:
-    """Load entries that carry the model's own names; UserError unless they fit exactly."""
-    check(entries, model.state_dict(), what)
-    model.load_state_dict(dict(entries))
+def fill(model: nn.Module, entries: Mapping[str, Tensor], what: str, names: Sequence[str] = ("*",)) -> None:
+    """Load entries that carry the model's own names; UserError unless they fit exactly.
+
+    Of tied weights only the first name is asked for. `names`: shell patterns of those that have to be there; the others
+    keep what the model has.
+    """
+    twins = tied(model)
+    expected = {
+        name: value
+        for name, value in model.state_dict().items()
+        if name not in twins and any(fnmatchcase(name, pattern) for pattern in names)
+    }
+    found = {name: value for name, value in entries.items() if name not in twins}
+    check(found, expected, what)
+    model.load_state_dict(found, strict=False)
+
+
+def tied(model: nn.Module) -> dict[str, str]:
+    """{name: first name} of parameters that have several; weights are written once, under the first."""
+    first: dict[int, str] = {}
+    twins = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if (known := first.setdefault(id(parameter), name)) != name:
+            twins[name] = known
+    return twins
+
+
+def own_weights(model: nn.Module, names: Sequence[str] = ("*",)) -> dict[str, Tensor]:
+    """The model's weights by name, tied ones once; `names`: shell patterns of those that are wanted."""
+    twins = tied(model)
+    return {
+        name: value
+        for name, value in model.state_dict().items()
+        if name not in twins and any(fnmatchcase(name, pattern) for pattern in names)
+    }
 
 
 def export_as(ours: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:

@@ -41,8 +41,10 @@ def export(model: nn.Module) -> dict[str, Tensor]:
     return export_as(_covered(model), RULES)
 
 
+def covers(name: str) -> bool:
+    """Whether CLIP has a parameter of ours."""
+    return not any(part in name for part in ("temporal_embedding", "timeattn.", "ln_3.", "sorting."))
+
+
 def _covered(model: nn.Module) -> dict[str, Tensor]:
-    beyond = ("temporal_embedding", "timeattn.", "ln_3.", "sorting.")
-    return {
-        name: value for name, value in model.named_parameters() if not any(part in name for part in beyond)
-    }
+    return {name: value for name, value in model.named_parameters() if covers(name)}

@@ -15,12 +15,12 @@ from infra.errors import UserError
 from infra.objects import upload_folder
 from tests.conftest import S3Server
 from tests.trainers.small_models import SMALL, small_model
-from tests.trainers.tiny import MODEL, training
+from tests.trainers.tiny import SYSTEM, training
 from trainers.loop import build_learner
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import clip, openclip, tvtsv2
 from trainers.models.weights.files import load_start, read_weights
-from trainers.recipe import Flavour
+from trainers.systems.tvtsv2.settings import Flavour
 
 
 def _clip(flavour: Flavour, patch_size: int) -> CLIPModel:
@@ -115,7 +115,7 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path, capsys: pytest
 
 
 def _wrong_key(path: Path) -> None:
-    entries = tvtsv2.export(VideoTextModel.fresh(MODEL, 0), sorting_head=False)
+    entries = tvtsv2.export(VideoTextModel.fresh(SYSTEM, 0), sorting_head=False)
     entries["video_model.projj"] = entries.pop("video_model.proj")
     torch.save({"state_dict": entries}, path)
 
@@ -125,7 +125,7 @@ def _hostile(path: Path) -> None:
 
 
 def _cut_off(path: Path) -> None:
-    save_file(VideoTextModel.fresh(MODEL, 0).state_dict(), path)
+    save_file(VideoTextModel.fresh(SYSTEM, 0).state_dict(), path)
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -152,10 +152,10 @@ def test_start_weights_that_cannot_be_used_are_named_with_their_fault(
 def test_a_temporal_attention_that_copies_the_spatial_one_copies_that_of_the_start_weights(
     tmp_path: Path,
 ) -> None:
-    model = replace(MODEL, video=replace(MODEL.video, temporal_start="from_spatial"))
-    entries = openclip.export(VideoTextModel.fresh(model, seed=9))
+    system = replace(SYSTEM, video=replace(SYSTEM.video, temporal_start="from_spatial"))
+    entries = openclip.export(VideoTextModel.fresh(system, seed=9))
     save_file({name: value.contiguous() for name, value in entries.items()}, tmp_path / "clip.safetensors")
-    recipe = replace(training(1), model=model, init=str(tmp_path / "clip.safetensors"))
+    recipe = replace(training(1), system=system, init=str(tmp_path / "clip.safetensors"))
     started = build_learner(recipe, 0, torch.device("cpu"), None, None).task.model.video.blocks[0]
     expected = entries["visual.transformer.resblocks.0.attn.in_proj_weight"]
     assert torch.equal(started.attn.qkv.weight, expected)

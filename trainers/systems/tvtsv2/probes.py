@@ -1,7 +1,5 @@
 """What is measured beside the training, without changing it."""
 
-import resource
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,13 +52,3 @@ def _before_each(modules: nn.ModuleList, note: Any) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def peak_memory_gb(device: torch.device) -> float:
-    """The most memory in use, in 10^9 bytes: on a GPU by tensors since the last call, else by this process ever."""
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        return peak / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
