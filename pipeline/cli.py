@@ -26,9 +26,9 @@ USAGE = """[bold]reelscript[/] VERB RECIPE \\[fields]     from raw video archive
   [bold]ingest[/]      raw archives to train-ready shards; what cannot be used is set aside with its reason
   [bold]tune[/]        search any field of the recipe, such as how many blocks to freeze
   [bold]train[/]       the recipe's stages on the shards
-  [bold]evaluate[/]    zero-shot retrieval, sorting and twins of a checkpoint, beside chance
+  [bold]evaluate[/]    the recipe's scores of a checkpoint, beside chance
   [bold]quarantine[/]  what was set aside and why; one medium or all tried again
-  [bold]export[/]      a checkpoint as files for others: config, weights, model card; or in TVTSv2's layout
+  [bold]export[/]      a checkpoint as files for others: config, weights, model card; or in a layout of its system
   [bold]doctor[/]      what is missing on this machine or cluster, in one table
 
 Recipes: {recipes}, or file.py:function of your own.

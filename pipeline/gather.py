@@ -137,7 +137,8 @@ def lines(run: Finished, tracking: Tracking) -> list[Line]:
                 history = tracked.history(f"{stream.name}/{watched.name}")
                 points = tuple((float(at), watched.scale * value) for at, value in history)
                 if points:
-                    found.append(Line(stage.name, watched.title, stream.name, points, unit=unit))
+                    line = Line(stage.name, watched.title, stream.name, points, unit=unit, note=watched.note)
+                    found.append(line)
     return found
 
 

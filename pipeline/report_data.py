@@ -61,6 +61,8 @@ class Line:
     chance: float | None = None
     unit: str = "%"
     """"%", or "" for a number of its own."""
+    note: str = ""
+    """A few words on what the picture shows."""
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ def line_charts(lines: Iterable[Line]) -> list[Chart]:
     return [
         Chart(
             picture,
-            f"stage {stage}",
+            ": ".join(filter(None, [f"stage {stage}", own[0].note])),
             "optimiser step",
             tuple(Series(line.label, line.points, dots=line.points) for line in own),
             tuple({(line.chance, f"chance {_level(line)}") for line in own if line.chance is not None}),
@@ -230,9 +230,11 @@ def search_chart(search: SearchCurve, number: Declared) -> Chart:
         band=tuple((point.x, *_ends(point, name)) for point in search.points) if len(seeds) > 1 else (),
     )
     stopped = sum(trial.stopped for trial in search.trials)
+    best = best_point(search.points, number)
+    elsewhere = f"best at {best.label}" if best else ""
     notes = [
         f"{len(search.trials)} trials, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}",
-        "decides" if number == search.shown[0] else f"best at {best_point(search.points, number).label}",
+        "decides" if number == search.shown[0] else elsewhere,
         f"{stopped} stopped early, at their last score" if stopped else "",
     ]
     return Chart(

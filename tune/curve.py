@@ -69,8 +69,10 @@ def title(search: Search) -> str:
     return search.called(search.axis) if search.axis else "setting"
 
 
-def best_point(curve: Sequence[Point], number: Declared) -> Point:
-    """Where a number is best; of equals the last."""
+def best_point(curve: Sequence[Point], number: Declared) -> Point | None:
+    """Where a number is best; of equals the last. None for a number of which neither more nor less is better."""
+    if number.more_is_better is None:
+        return None
     return max(curve, key=lambda point: (merit(point.trials, number), point.x))
 
 
@@ -81,6 +83,7 @@ def disagreement(result: SearchResult, search: Search) -> str:
         return ""
     curve = points(search, [result])
     other, chosen = best_point(curve, against), place_of(result.winner, search, curve)
+    assert other is not None  # such a number is refused before a search begins
     if other == chosen:
         return ""
     there, here = (

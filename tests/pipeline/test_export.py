@@ -18,21 +18,31 @@ from ingest.records import Clip, to_table
 from pipeline.cli import main
 from pipeline.demo.films import write_mp4
 from pipeline.demo.scenes import Canvas
-from pipeline.embed import Checkpoint, Encoder
+from pipeline.embed import Checkpoint, Collector, Models
 from pipeline.export import export
 from tests.conftest import S3Server
 from tests.ingest.clips import synthetic_clip
 from tests.ingest.media_files import write_video
-from tests.pipeline.models import TINY
+from tests.pipeline.models import TINY, tiny_gallery
 from trainers import checkpoint
+from trainers.evaluation.dual_encoder import Features
+from trainers.evaluation.protocol import Round
 from trainers.loop import build_learner
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights.files import load_start, read_weights
+from trainers.objectives.settings import Contrastive, Sorting
 from trainers.recipe import Pixels, Stage, Stream, Training
+from trainers.systems.tvtsv2.settings import TVTSv2Reads
 
 FRAMES = 4
-STREAM = Stream("narrated", 8, "transcripts", {"contrastive": 1.0, "sorting": 2.0}, frames=FRAMES)
-STAGES = (Stage("first", (STREAM,), 7), Stage("second", (STREAM,), 40, frozen_text_blocks=1))
+STREAM = Stream(
+    "narrated", 8, TVTSv2Reads(text="transcripts"), {"contrastive": 1.0, "sorting": 2.0}, frames=FRAMES
+)
+OBJECTIVES = (Contrastive(), Sorting())
+STAGES = (
+    Stage("first", (STREAM,), OBJECTIVES, 7),
+    Stage("second", (STREAM,), OBJECTIVES, 40, frozen_below={"text": 1}),
+)
 NEAREST, BICUBIC = Pixels(short_side=20, crop=16), Pixels(short_side=20, crop=20, resize="bicubic")
 LINEAGE = {
     "recipe": json.dumps({"name": "tiny-film"}),
@@ -81,13 +91,15 @@ def test_a_film_and_texts_are_embedded_as_by_the_evaluation(tmp_path: Path, pixe
     stored = [simplejpeg.encode_jpeg(frame, quality=95) for frame in read_frames(str(film), model.num_frames)]
     clip = replace(synthetic_clip(0), frames=tuple(stored), frame_times_s=tuple(map(float, range(FRAMES))))
     texts = {clip.media_uid: {"B": ["a grey film grows lighter"]}}
-    encoder = Encoder({"given": Checkpoint(source)}, texts, pixels, FRAMES, batch_size=1)
+    gallery = tiny_gallery("", texts, pixels)
+    models = Models.load({"given": Checkpoint(source)}, gallery.held_out)
+    collector = Collector(gallery, models, {"given": [Round(("test",), Features())]})
     rows = to_table(Clip, [clip]).append_column("stream", pa.array(["test"]))
-    evaluated = next(encoder(rows))
+    evaluated = next(collector(rows)).columns["given", 0]
     frames = np.stack([simplejpeg.decode_jpeg(frame) for frame in stored])
     for ours, theirs in (
-        (model.embed_frames(frames), evaluated["given/video"]),
-        (model.embed_texts(texts[clip.media_uid]["B"]), evaluated["given/texts/B"]),
+        (model.embed_frames(frames), evaluated["video"]),
+        (model.embed_texts(texts[clip.media_uid]["B"]), evaluated["texts/B"]),
     ):
         assert_close(ours, torch.nn.functional.normalize(torch.from_numpy(theirs)), atol=1e-5, rtol=1e-5)
 
@@ -110,7 +122,7 @@ def test_the_card_says_what_the_checkpoint_knows_and_nothing_else(given: tuple[s
     for fact in (
         "Recipe tiny-film, seed 3, commit c0ffee",
         "step 40 of stage second",
-        "| second | 40 | narrated, 8 clips a step: 1 x contrastive + 2 x sorting | 1 |",
+        "| second | 40 | narrated, 8 clips a step: 1 x contrastive + 2 x sorting | 1 lowest blocks of text |",
         "narrated `5eed`",
         "none, trained from fresh weights",
         "No numbers were handed over",

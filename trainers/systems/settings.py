@@ -19,6 +19,8 @@ class Watched:
     title: str
     scale: float = 1.0
     """From the number to what is shown; 100 makes percent of a share."""
+    note: str = ""
+    """A few words on what it is, below the picture."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def copy_in(
 def fill(model: nn.Module, entries: Mapping[str, Tensor], what: str, names: Sequence[str] = ("*",)) -> None:
     """Load entries that carry the model's own names; UserError unless they fit exactly.
 
-    Of tied weights only the first name is asked for. `names`: shell patterns of those that have to be there; the others
+    Of tied weights only the first name is asked for, and a second may not say otherwise. `names`: shell patterns of those that have to be there; the others
     keep what the model has.
     """
     twins = tied(model)
@@ -77,6 +77,11 @@ def fill(model: nn.Module, entries: Mapping[str, Tensor], what: str, names: Sequ
     }
     found = {name: value for name, value in entries.items() if name not in twins}
     check(found, expected, what)
+    for name, first in twins.items():
+        if name in entries and first in found and not torch.equal(entries[name], found[first]):
+            raise UserError(
+                f"{what} does not fit this model; {name} is {first} by another name, and differs from it"
+            )
     model.load_state_dict(found, strict=False)
 
 

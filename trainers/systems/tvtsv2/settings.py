@@ -82,7 +82,14 @@ class SortingHead:
 class TVTSv2(SystemSettings):
     """The two towers and the sorting head. `flavour` "b": OpenAI CLIP's blocks; "h": OpenCLIP ViT-H's."""
 
-    watched: ClassVar[tuple[Watched, ...]] = (Watched("temporal_share", "attention over time", 100.0),)
+    watched: ClassVar[tuple[Watched, ...]] = (
+        Watched(
+            "temporal_share",
+            "attention over time",
+            100.0,
+            "how much of what attention adds to the patches would be missing without it",
+        ),
+    )
     parts: ClassVar[Mapping[str, str]] = {
         "video": "video tower",
         "text": "text tower",

@@ -71,7 +71,7 @@ class Reranked(Protocol):
                 f"the {self.nearest} nearest read together",
                 title,
                 leading=True,
-                sentence="Toy: {hits} of {trials} texts find their film first, {level}.",
+                sentence="Toy: {hits:.3g} of {trials} texts find their film first, {level}.",
             ),
         )
 
