@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from infra.objects import join
-from infra.tracking import tracking_for
+from infra.tracking import Run, tracking_for
 from pipeline import run, verbs
 from pipeline.recipes.resolve import resolve
 from pipeline.run import Finished, working
@@ -27,28 +26,31 @@ def test_a_system_that_only_its_recipe_file_knows_is_trained_searched_scored_and
     write_stream(recipe.store, "captioned", 24)
     write_stream(recipe.store, "labelled", 24, labels=("even", "odd", None))
     with working(recipe, "reelscript run toy") as work:
-        first = run.train(work, 0, None)
-        searched = run.tune(work, first.result["checkpoint"])
+        searched = run.tune(work, None)
+        (trial,) = searched.result["trials"]
+        assert not searched.result["failed"]
+        evaluated = run.evaluate_all(work, trial["checkpoint"], None)
         winner = with_setting(recipe.training, recipe.search, Setting(**searched.result["winner"]))
-        second = run.train(work, 1, first.result["checkpoint"], winner)
-        evaluated = run.evaluate_all(work, second.result["checkpoint"], first.result["checkpoint"])
-        ended = replace(recipe, training=winner)
+        read = Run(tracking_for(recipe.output).uri, trial["run_id"])
+        label = read.start_child("label")  # the tracked run of the trial's second stage
+        stages = (_done(read), _done(label))
         ingested = Done("ingest", {}, 0.0, earlier=True)
-        verbs.show(work, [Finished(ended, ingested, (first, second), searched, evaluated)])
+        ended = replace(recipe, training=winner)
+        verbs.show(work, [Finished(ended, ingested, stages, searched, evaluated)])
 
-    trials = searched.result["trials"]
-    assert [trial["setting"]["values"] for trial in trials] == [
-        {"stages.1.frozen_below.fusion": blocks} for blocks in (0, 1)
-    ]
-    for checkpoint, frozen in (
-        *((trial["checkpoint"], blocks) for blocks, trial in enumerate(trials)),
-        (second.result["checkpoint"], winner.stages[1].frozen_below["fusion"]),
-    ):
-        told = json.loads(load_lineage(checkpoint)["recipe"])
-        assert told["training"]["stages"][1]["frozen_below"] == {"fusion": frozen}
-    history = MlflowClient(tracking_for(recipe.output).uri).get_metric_history
-    losses = history(second.result["run_id"], "labelled/toy_labels")
-    assert losses
+    assert (trial["setting"], trial["step"]) == (
+        {"values": {"stages.1.frozen_below.fusion": 1}, "variant": "slow"},
+        8,
+    )
+    assert Path(trial["checkpoint"]).parent.name == "slow-frozen_below.fusion-1-seed-0-label"
+    told = json.loads(load_lineage(trial["checkpoint"])["recipe"])["training"]["stages"]
+    assert told[0]["optimizer"]["rates"]["rest"]["lr"] == 1e-4
+    assert told[1]["frozen_below"] == {"fusion": 1}
+    assert label.history("labelled/toy_labels")
     page = Path(join(recipe.output, "report.html")).read_text()
     for words in ("toy_words loss", "attention paid to the film", "the 3 nearest read together", "Toy: "):
         assert words in page
+
+
+def _done(tracked: Run) -> Done:
+    return Done("stage", {"run_id": tracked.run_id}, 0.0, earlier=False)

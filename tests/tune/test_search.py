@@ -19,7 +19,7 @@ from infra.tracking import Run, tracking_for
 from ingest.streams import clip_stream
 from tests.ingest.clips import write_stream
 from tests.trainers.tiny import SYSTEM, training
-from trainers.checkpoint import load_lineage, load_model, load_training
+from trainers.checkpoint import load_lineage, load_model
 from trainers.evaluation.protocol import Declared
 from trainers.recipe import Training
 from tune.book import Book
@@ -166,29 +166,6 @@ def test_a_weak_trial_is_stopped_at_a_rung_and_leaves_no_worker_behind(store: st
     while ray.available_resources()["CPU"] < ray.cluster_resources()["CPU"] and time.monotonic() < until:
         time.sleep(0.2)
     assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"], placement_group_table()
-
-
-@pytest.mark.usefixtures("ray_local")
-def test_a_trial_of_two_stages_trains_the_second_from_the_first_and_is_scored_after_it(
-    store: str, tmp_path: Path
-) -> None:
-    one = training(20, threads=1)
-    captioned = replace(
-        one.stages[0], name="second", streams=one.stages[0].streams[1:], frozen_below={"text": 2}
-    )
-    recipe = replace(one, stages=(*one.stages, captioned))
-    variants = {"one_stays": {FROZEN: 1}}
-    search = Search(variants=variants, metric="kept", stage=0, stages=2)
-    run = tracking_for(str(tmp_path)).start_run("search")
-    found = searched(search, Score(tmp_path), store, str(tmp_path), run, recipe=recipe)
-    (trial,) = found.trials
-    assert (trial.step, trial.metrics["kept"]) == (4, 0.5)
-    assert found.winner == Setting({}, "one_stays")
-    assert Path(trial.checkpoint).parent.name == "one_stays-seed-0-second"
-    first, second = load_training(trial.checkpoint).stages
-    assert (first.frozen_below["text"], second.frozen_below["text"]) == (1, 2)
-    last = Run(run.uri, trial.run_id).start_child("second")
-    assert last.history("step") == [(1, 1.0), (2, 2.0)]
 
 
 @pytest.mark.usefixtures("ray_local")

@@ -66,8 +66,8 @@ def copy_in(
 def fill(model: nn.Module, entries: Mapping[str, Tensor], what: str, names: Sequence[str] = ("*",)) -> None:
     """Load entries that carry the model's own names; UserError unless they fit exactly.
 
-    Of tied weights only the first name is asked for, and a second may not say otherwise. `names`: shell patterns of those that have to be there; the others
-    keep what the model has.
+    Of tied weights only the first name is asked for, and a second may not say otherwise. `names`: shell patterns of
+    those that have to be there; the others keep what the model has.
     """
     twins = tied(model)
     expected = {
@@ -79,9 +79,7 @@ def fill(model: nn.Module, entries: Mapping[str, Tensor], what: str, names: Sequ
     check(found, expected, what)
     for name, first in twins.items():
         if name in entries and first in found and not torch.equal(entries[name], found[first]):
-            raise UserError(
-                f"{what} does not fit this model; {name} is {first} by another name, and differs from it"
-            )
+            raise UserError(f"{what} does not fit this model; {name} is tied to {first} and differs from it")
     model.load_state_dict(found, strict=False)
 
 

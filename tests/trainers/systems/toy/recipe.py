@@ -56,7 +56,7 @@ def training(steps: int = 4, dropout: float = 0.1, **launch: object) -> Training
 
 
 def toy() -> Recipe:
-    """Two stages, a search over the frozen blocks of the second, and a protocol of two rounds."""
+    """Two stages, a search whose trials train both, and a protocol of two rounds."""
     return Recipe(
         name="toy",
         data=Data(
@@ -64,7 +64,12 @@ def toy() -> Recipe:
         ),
         training=training(),
         search=Search(
-            space={"stages.1.frozen_below.fusion": Grid((0, 1))}, metric="reranked/first", stream="captioned"
+            space={"stages.1.frozen_below.fusion": Grid((1,))},
+            variants={"slow": {"stages.0.optimizer.rates.rest.lr": 1e-4}},
+            stage=0,
+            stages=2,
+            metric="reranked/first",
+            stream="captioned",
         ),
         evaluation=Evaluation(
             stream="captioned", reads=settings.ToyReads(), protocols=(protocol.Reranked(),), batch_size=4
