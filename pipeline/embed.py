@@ -1,6 +1,5 @@
 """Held-out clips through models, a Ray Data job a round: stored clips -> an actor with models -> what was collected."""
 
-import dataclasses
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from infra import session
 from infra.errors import UserError
 from ingest.settings import Frames
 from ingest.streams import read_stored, stored_clips
-from trainers.batch import Batch, Clips
+from trainers.batch import Batch
 from trainers.checkpoint import load_model
 from trainers.data import Prepare
 from trainers.draws import Draws
@@ -29,7 +28,7 @@ from trainers.evaluation.shown import Loaded, Shown
 from trainers.frame_choice import FrameChoice
 from trainers.inputs import to_input
 from trainers.loop import first_weights
-from trainers.reading import to_batch
+from trainers.reading import clips_of, to_batch
 from trainers.recipe import Pixels, Stream, Training
 from trainers.systems.settings import Reads, RowReader, SystemSettings
 
@@ -271,8 +270,7 @@ class Collector:
         }
         if self._gallery.reads:
             return to_batch(tensors, self._prepare.system).to(self._models.device)
-        clips = Clips(*(tensors[field.name] for field in dataclasses.fields(Clips)))
-        return Batch(clips, None).to(self._models.device)
+        return Batch(clips_of(tensors), None).to(self._models.device)
 
 
 def _among(uids: pa.ChunkedArray, media: frozenset[str]) -> pa.Array:

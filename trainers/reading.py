@@ -23,8 +23,12 @@ Columns = Mapping[str, Tensor]
 
 def to_batch(columns: Columns, system: SystemSettings) -> Batch:
     """The columns of `Prepare` as a batch of a system."""
-    clips = Clips(*(columns[field.name] for field in dataclasses.fields(Clips)))
-    return Batch(clips, system.built().inputs(columns))
+    return Batch(clips_of(columns), system.built().inputs(columns))
+
+
+def clips_of(columns: Columns) -> Clips:
+    """What every system knows of them."""
+    return Clips(*(columns[field.name] for field in dataclasses.fields(Clips)))
 
 
 def rows_per_block(stream: Stream, crop: int, counts: Sequence[int]) -> int:

@@ -70,13 +70,8 @@ def fill(model: nn.Module, entries: Mapping[str, Tensor], what: str, names: Sequ
     those that have to be there; the others keep what the model has.
     """
     twins = tied(model)
-    expected = {
-        name: value
-        for name, value in model.state_dict().items()
-        if name not in twins and any(fnmatchcase(name, pattern) for pattern in names)
-    }
     found = {name: value for name, value in entries.items() if name not in twins}
-    check(found, expected, what)
+    check(found, own_weights(model, names), what)
     for name, first in twins.items():
         if name in entries and first in found and not torch.equal(entries[name], found[first]):
             raise UserError(f"{what} does not fit this model; {name} is tied to {first} and differs from it")
