@@ -191,7 +191,7 @@ def dispatch(words: list[str]) -> int:
         options = parse(Doctor, None, f"reelscript {verb}", rest)
         return doctor(options.store, options.address)
     if verb == "export":
-        from pipeline.export import export, show
+        from pipeline.export.export import export, show
 
         asked = tyro.cli(Export, args=rest, prog="reelscript export")
         if asked.recipe:

@@ -188,7 +188,7 @@ def count_frames_decord(path: str) -> int:
 
 def tokenizer() -> Check:
     """CLIP's vocabulary: start 49406, end 49407, "video" is one word of it."""
-    from trainers.models.tokenizers import ClipTokenizer
+    from trainers.data.tokenizers import ClipTokenizer
 
     ids = ClipTokenizer(8)(["video"])[0].tolist()
     if ids[0] == 49406 and ids[2] == 49407:

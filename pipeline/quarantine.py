@@ -7,15 +7,16 @@ from rich.table import Table
 
 from infra.errors import UserError
 from ingest.records import Clip, Media, Reject
-from ingest.sources.source import InputShard, Source, shards_of
+from ingest.source import InputShard, Source, shards_of
+from ingest.stages.chain import ClipMaker
 from ingest.stages.filters import fitting
 from ingest.stages.frames import limits
-from ingest.stages.run import ClipMaker
 from ingest.stages.transcribe import Transcribe
 from ingest.stores.ledger import Ledger, Line
 from ingest.stores.quarantine import forget, rejects_by_shard
-from pipeline import outcome, run
 from pipeline.recipe import Recipe
+from pipeline.run import everything as run
+from pipeline.terminal import outcome
 from pipeline.workspace import located, open_source
 
 

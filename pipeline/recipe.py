@@ -7,9 +7,9 @@ import tyro
 
 from ingest.settings import Ingest
 from trainers.evaluation.protocol import Protocol
+from trainers.evaluation.validation import asked
 from trainers.recipe import Training
-from trainers.systems.settings import Reads
-from trainers.validation import asked
+from trainers.system_settings import Reads
 from tune.space import Search
 
 

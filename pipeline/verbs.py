@@ -1,4 +1,4 @@
-"""What each verb of the command line does: the steps of `pipeline.run`, and what people see of them."""
+"""What each verb of the command line does: the steps of `pipeline.run.everything`, and what people see of them."""
 
 import tempfile
 from collections.abc import Sequence
@@ -8,17 +8,18 @@ from pathlib import Path
 from infra.errors import UserError
 from infra.objects import join, local_path, read_bytes, upload_folder
 from infra.tracking import tracking_for
-from pipeline import outcome, run
 from pipeline.demo.corpus import CorpusSize, make_corpus
 from pipeline.demo.speech_model import write_checkpoint
-from pipeline.gather import report_data
-from pipeline.progress import progress
+from pipeline.evaluation.scores import Scores
 from pipeline.recipe import Recipe, Validating
-from pipeline.recipe_file import FUNCTION
-from pipeline.report import write_report
-from pipeline.report_data import Weights
-from pipeline.run import Finished, Work, working
-from pipeline.scores import Scores
+from pipeline.recipes.recipe_file import FUNCTION
+from pipeline.report.facts import Weights
+from pipeline.report.page import write_report
+from pipeline.run import everything as run
+from pipeline.run.everything import Finished, Work, working
+from pipeline.run.report_facts import report_data
+from pipeline.terminal import outcome
+from pipeline.terminal.progress import progress
 from pipeline.workspace import absolute, located
 
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from infra.objects import join
 from infra.session import machine_cores, machine_memory
+from ingest.source import Source
 from ingest.sources.cc12m import CC12M, CC12MFiles, CC12MParquet
 from ingest.sources.folder import Folder
-from ingest.sources.source import Source
 from ingest.sources.webvid import WebVid, WebVidTars, WebVidTSV
 from ingest.sources.yt_temporal import YTTemporal, YTTemporal1B
 from ingest.stores.ledger import Ledger

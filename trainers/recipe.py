@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Literal
 
 from trainers.draws import mixed
-from trainers.systems.settings import ObjectiveSettings, Reads, SystemSettings
+from trainers.system_settings import ObjectiveSettings, Reads, SystemSettings
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -282,7 +282,7 @@ class Launch:
     """Steps in a row, of one stream or of all, that may be skipped because a loss or gradient is not finite; after so
     many the run stops. Counted whenever metrics are logged."""
     trace_batches: bool = False
-    """Write which clips every step used to trace/*.parquet below the run (`trainers.trace`)."""
+    """Write which clips every step used to trace/*.parquet below the run (`trainers.loop.trace`)."""
     profile: int = 0
     """Steps to record with torch's profiler, after the first five; 0: none. A Chrome trace and a table of the ten
     dearest operations are written to profile/ below the run."""

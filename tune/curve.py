@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainers.evaluation.protocol import Declared
+from tune.results import SearchResult, Setting, Trial, best, by_setting, fullest, mean, merit
 from tune.space import Search, is_number
-from tune.trials import SearchResult, Setting, Trial, best, by_setting, fullest, mean, merit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

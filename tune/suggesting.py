@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from infra.errors import UserError
+from tune.results import Setting
 from tune.space import Dimension, LogUniform, Search, Uniform
-from tune.trials import Setting
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 from infra import objects
 from infra.errors import UserError
+from ingest.formats import downloads
+from ingest.formats import tars as webdataset
+from ingest.formats.caption_lists import CaptionList, captions_of
+from ingest.formats.downloads import Download
+from ingest.formats.folders import listing
+from ingest.formats.tables import Damage, rows
+from ingest.formats.tars import MAX_MEMBER_BYTES, Sample
 from ingest.records import Media, Reject, stable_uid
-from ingest.sources import downloads, webdataset
-from ingest.sources.caption_list import CaptionList, captions_of
-from ingest.sources.downloads import Download
-from ingest.sources.folders import listing
-from ingest.sources.image_tables import Damage, rows
-from ingest.sources.source import InputShard, printable
-from ingest.sources.webdataset import MAX_MEMBER_BYTES, Sample
+from ingest.source import InputShard, printable
 
 _AT_ONCE = 32  # samples whose files are fetched together
 

@@ -7,12 +7,12 @@ from pathlib import PurePosixPath
 
 from infra import objects
 from infra.errors import UserError
+from ingest.formats.annotations import AnnotationError
+from ingest.formats.folders import Listing, walk
+from ingest.formats.sidecars import by_stem, extension, read_beside, stem
+from ingest.formats.whole import TooLargeError, read_whole
 from ingest.records import Kind, Media, Reject, stable_uid
-from ingest.sources.annotations import AnnotationError
-from ingest.sources.beside import by_stem, extension, read_beside, stem
-from ingest.sources.folders import Listing, walk
-from ingest.sources.source import InputShard, printable
-from ingest.sources.whole import TooLargeError, read_whole
+from ingest.source import InputShard, printable
 
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("mp4", "m4v", "mov", "mkv", "webm", "avi", "flv", "3gp"), "video"),

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from infra import objects
+from ingest.formats import downloads
+from ingest.formats import tars as webdataset
+from ingest.formats.lists import ListFile, Row, bad_row, list_uri
 from ingest.records import Media, Reject, stable_uid
-from ingest.sources import downloads, webdataset
-from ingest.sources.lists import ListFile, Row, bad_row, list_uri
-from ingest.sources.source import InputShard, inside
+from ingest.source import InputShard, inside
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from infra import objects
+from ingest.formats.annotations import AnnotationError, first_found, provided_utterances
+from ingest.formats.lists import ListFile, Row, bad_row, list_uri
 from ingest.records import Media, Reject, stable_uid
-from ingest.sources.annotations import AnnotationError, first_found, provided_utterances
-from ingest.sources.lists import ListFile, Row, bad_row, list_uri
-from ingest.sources.source import InputShard, inside
+from ingest.source import InputShard, inside
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import pyarrow as pa
 from ingest import settings
 from ingest.decode.failure import MediaError
 from ingest.decode.isolation import decoder
+from ingest.order.choice import Choice
 from ingest.records import Clip, Media, from_row
 from ingest.stages.fetch import local_file, payload
 from ingest.stages.frames import StillFrame, limits, request
-from ingest.stores.choice import Choice
 
 _CLIP = ("uid", "media_uid", "source", "kind", "uri", "start_s", "end_s", "frame_times_s", "frames")
 _log = logging.getLogger(__name__)

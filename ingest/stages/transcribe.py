@@ -18,10 +18,10 @@ from ingest.records import Media, Reject, stable_uid
 from ingest.speech.engine import SpeechModel, SpeechWindow
 from ingest.speech.sentences import sentences_of_segments
 from ingest.speech.voice_activity import Span, speech_spans, windows
+from ingest.stages.chain import guarded
 from ingest.stages.fetch import local_file
 from ingest.stages.filters import Fitting
 from ingest.stages.probe import Probe
-from ingest.stages.run import guarded
 
 if TYPE_CHECKING:  # seconds to import, and decoding actors need none of it
     from ingest.speech.recogniser import Recogniser, Transcript

@@ -27,19 +27,19 @@ from typing import Any
 from infra import session
 from infra.session import plan_cpus
 from infra.tracking import tracking_for
+from ingest.cluster.stored import clip_stream
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
+from ingest.stages.shard import Maker, Task, task_rows
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import part_uri, parts_of
 from ingest.stores.webdataset import export_part, tar_uri
-from ingest.streams import clip_stream
-from ingest.work import Maker, Task, task_rows
 from pipeline.recipes.tvtsv2 import tvtsv2_b32
 from tests.benchmarks.films import Film, generate
 from tests.benchmarks.loaders import Films, ParquetClips, Wanted, torch_loader, web_loader
-from trainers.data import Prepare
-from trainers.launch import train_stage
-from trainers.reading import preparing_tasks, rows_per_block, to_batch
+from trainers.cluster.launch import train_stage
+from trainers.data.feed import preparing_tasks, rows_per_block, to_batch
+from trainers.data.prepare import Prepare
 from trainers.recipe import Pixels, Stream
 from trainers.systems.tvtsv2.settings import TVTSv2, TVTSv2Reads
 
@@ -77,7 +77,7 @@ def store_of(source: WebVid, store: str, frames: Frames) -> str:
 
 
 def ours(store: str, frames: Frames, num_batches: int) -> Iterator[Any]:
-    """Our stream, as `trainers.launch` puts it together and a worker reads it."""
+    """Our stream, as `trainers.cluster.launch` puts it together and a worker reads it."""
     plan = plan_cpus(session.start("local").num_cpus, workers=1)
     tasks, cpus = preparing_tasks(WORKERS, plan.reader)
     prepare = Prepare(STREAM, SYSTEM, PIXELS, seed=0)

@@ -22,13 +22,13 @@ import ray.data
 
 from infra import session
 from infra.session import machine_cores
+from ingest.cluster.graph import StreamSummary, ingest
 from ingest.decode.images import encode
 from ingest.decode.resize import resize_short_side
 from ingest.decode.sampling import middle_indices
-from ingest.graph import StreamSummary, ingest
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
-from ingest.work import Maker, Task, task_rows
+from ingest.stages.shard import Maker, Task, task_rows
 from tests.benchmarks.films import Film, generate
 
 SETTINGS = Ingest(rows_per_shard=8, frames=Frames(candidates=24, short_side=256))

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra import session
-from ingest.graph import StreamSummary, ingest
+from ingest.cluster.graph import StreamSummary, ingest
 from ingest.settings import Ingest
 from ingest.sources.webvid import WebVid
 

@@ -21,7 +21,7 @@ from statistics import median
 from infra import session
 from tests.faults.processes import kill
 from tests.trainers.drivers import Place, recipe_of, training_workers
-from trainers.runs import latest_committed
+from trainers.checkpoints.run_folder import latest_committed
 
 CHECKPOINT_EVERY = 100
 POLL_S = 0.05

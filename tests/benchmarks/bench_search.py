@@ -18,20 +18,20 @@ from statistics import median
 
 from infra.session import Session, most_trials, plan_cpus, start, stop
 from infra.tracking import Run, tracking_for
-from ingest.streams import clip_stream
-from pipeline.embed import Checkpoint, Gallery, StartWeights
-from pipeline.evaluate import START, evaluate
+from ingest.cluster.stored import clip_stream
+from pipeline.evaluation.cluster.embed import Checkpoint, Gallery, StartWeights
+from pipeline.evaluation.evaluate import START, evaluate
 from tests.benchmarks.paired import result
 from tests.ingest.clips import synthetic_clip, write_stream
 from tests.trainers.tiny import training
+from trainers.cluster.launch import ClipStream, train_stage
 from trainers.evaluation.declarations import declared_by
 from trainers.evaluation.protocol import HeldOut
 from trainers.evaluation.protocols.drift import Drift
 from trainers.evaluation.protocols.retrieval import Retrieval
 from trainers.evaluation.protocols.sorting import Sorting
-from trainers.launch import ClipStream, train_stage
 from trainers.recipe import Training
-from tune.search import run_search
+from tune.cluster.search import run_search
 from tune.space import Grid, Search
 
 NUM_CLIPS = 24

@@ -27,18 +27,18 @@ from tests.benchmarks.peaks import peak_of
 from tests.benchmarks.plain_model import plain_losses
 from tests.trainers.small_models import small_batch, small_task
 from tests.trainers.tiny import NARRATED, adamw
-from trainers.accumulation import means_of
-from trainers.batch import Batch
-from trainers.flops import peak_flops, step_flops
-from trainers.freezing import freeze, named_parameters
-from trainers.loop import Learner, build_learner
-from trainers.masks import num_kept
+from trainers.data.batch import Batch
+from trainers.loop.flops import peak_flops, step_flops
+from trainers.loop.freezing import freeze, named_parameters
+from trainers.loop.optimizers import build_optimizer
+from trainers.loop.parts import means_of
+from trainers.loop.task import Task
+from trainers.loop.train import Learner, build_learner
 from trainers.models.video_text import VideoTextModel
-from trainers.optimizers import build_optimizer
 from trainers.recipe import Stream
+from trainers.systems.tvtsv2.masks import num_kept
 from trainers.systems.tvtsv2.settings import TVTSv2
 from trainers.systems.tvtsv2.system import Inputs
-from trainers.task import Task
 
 CLIPS, CONTEXT = 2, 32
 Losses = Callable[[], dict[str, Tensor]]

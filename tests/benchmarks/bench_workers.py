@@ -16,10 +16,10 @@ import torch
 
 from tests.ingest.clips import write_stream
 from tests.trainers.drivers import recipe_of
+from tests.trainers.loop.test_sharding import own_half
 from tests.trainers.ranks import in_two_ranks
-from tests.trainers.test_sharding import own_half
 from tests.trainers.tiny import plain_batches
-from trainers.loop import build_learner, scheduled, train
+from trainers.loop.train import build_learner, scheduled, train
 from trainers.recipe import Training
 
 Losses = dict[tuple[int, str], float]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from trainers.models.tokenizers import ClipTokenizer
-from trainers.pixels import Offsets, cut, room
+from trainers.data.pixels import Offsets, cut, room
+from trainers.data.tokenizers import ClipTokenizer
 from trainers.recipe import Pixels
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.int64]]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.trainers.objectives.dense import dense
-from trainers.batch import Batch
+from trainers.data.batch import Batch
 from trainers.models.heads import SortingTransformer
 from trainers.models.layers import Attention, Mlp, SharedClassAttention, TransformerBlock
 from trainers.models.towers.text import TextTransformer

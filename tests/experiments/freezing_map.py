@@ -18,18 +18,19 @@ from pathlib import Path
 from statistics import fmean
 
 from infra.objects import join, read_bytes
-from pipeline import run, verbs
+from pipeline import verbs
 from pipeline.demo.corpus import CorpusSize, make_corpus
 from pipeline.demo.speech_model import write_checkpoint
 from pipeline.recipe import Recipe
 from pipeline.recipes.tvtsv2 import tvtsv2_tiny
-from pipeline.run import working
+from pipeline.run import everything as run
+from pipeline.run.everything import working
 from pipeline.workspace import absolute
-from tests.pipeline.test_run import shortened
+from tests.pipeline.run.test_run import shortened
 from trainers.recipe import Stage
 from tune.curve import best_point, disagreement, points
+from tune.results import SearchResult
 from tune.space import Search, parse
-from tune.trials import SearchResult
 
 FROZEN = "stages.1.frozen_below.text"
 

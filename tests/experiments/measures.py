@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.demo.grammar import ALL_THINGS, MOTIONS, Event, narration
-from trainers.models.tokenizers import ClipTokenizer
+from trainers.data.tokenizers import ClipTokenizer
 from trainers.models.towers.video import Block, VideoTransformer
 from trainers.models.video_text import VideoTextModel
 

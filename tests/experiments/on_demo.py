@@ -26,13 +26,13 @@ from tests.experiments.motion_clips import Draw, drawn_rows, drawn_stories, four
 from tests.experiments.runs import CPU, SEED_OF_DRAWN, Reader, trained
 from tests.experiments.variants import TEMPORAL_MODULES, Variant
 from tests.trainers.tiny import plain_batches
-from trainers.batch import Batch
-from trainers.checkpoint import MODEL_FILE, save
+from trainers.checkpoints.checkpoint import MODEL_FILE, save
+from trainers.data.batch import Batch
 from trainers.evaluation.protocol import Captions
 from trainers.evaluation.protocols.retrieval import Retrieval
 from trainers.evaluation.protocols.sorting import Sorting
 from trainers.evaluation.protocols.twins import Twins
-from trainers.loop import build_learner
+from trainers.loop.train import build_learner
 from trainers.models.video_text import VideoTextModel
 from trainers.recipe import Training
 

@@ -38,13 +38,13 @@ from tests.experiments.motion_clips import (
 from tests.experiments.runs import CPU, SEED_OF_DRAWN, Reader, trained
 from tests.experiments.variants import Variant
 from tests.trainers.tiny import OBJECTIVES, adamw
-from trainers.batch import Batch
-from trainers.data import Prepare
+from trainers.data.batch import Batch
+from trainers.data.feed import to_batch
+from trainers.data.prepare import Prepare
 from trainers.evaluation.protocol import Columns
 from trainers.evaluation.protocols.sorting import Sorting
-from trainers.loop import build_learner
+from trainers.loop.train import build_learner
 from trainers.models.video_text import VideoTextModel
-from trainers.reading import to_batch
 from trainers.recipe import Cosine, Launch, Pixels, Stage, Stream, Training
 from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, TVTSv2Reads, VideoTower
 

@@ -10,15 +10,15 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline.embed import Collector, Gallery, Models, gathered
-from pipeline.evaluate import score
+from pipeline.evaluation.cluster.embed import Collector, Gallery, Models, gathered
+from pipeline.evaluation.evaluate import score
 from tests.experiments.measures import Curve
-from trainers.batch import Batch
+from trainers.data.batch import Batch
 from trainers.evaluation.dual_encoder import Features
 from trainers.evaluation.protocol import Captions, Collect, Columns, HeldOut, Protocol, Round
 from trainers.evaluation.rounds import Collected, Job
 from trainers.evaluation.shown import Loaded, Shown
-from trainers.loop import Learner, scheduled, train
+from trainers.loop.train import Learner, scheduled, train
 from trainers.models.video_text import VideoTextModel
 from trainers.recipe import Pixels
 

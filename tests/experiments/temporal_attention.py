@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluate import read_captions
+from pipeline.evaluation.evaluate import read_captions
 from tests.experiments.on_demo import Demo
 from tests.experiments.on_motions import Motions
 from tests.experiments.tables import Run, read_runs, tables

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tests.faults.fault_node import kill_node
 from tests.faults.fault_train import Machines
+from tests.trainers.cluster.test_launch import planned, uses
 from tests.trainers.drivers import Place, recipe_of, wait_until
-from tests.trainers.test_launch import planned, uses
 
 STEPS, HELD_FROM = 320, 20
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import session
-from ingest.graph import ingest
+from ingest.cluster.graph import ingest
 from ingest.records import stable_uid
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid

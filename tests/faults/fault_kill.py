@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import session
-from ingest.graph import ingest
+from ingest.cluster.graph import ingest
 from tests.faults.ingests import Archives, contents, times_found, write_archives
 
 LIMIT_S = 300.0

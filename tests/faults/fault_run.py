@@ -23,7 +23,7 @@ from pipeline.demo.speech_model import write_checkpoint
 RECIPE = """
 from pathlib import Path
 from pipeline.recipes.tvtsv2 import tvtsv2_tiny
-from tests.pipeline.test_run import shortened
+from tests.pipeline.run.test_run import shortened
 
 def {name}():
     return shortened(tvtsv2_tiny(), "{folder}", Path("{model}"), data_root="{raw}", steps=20)

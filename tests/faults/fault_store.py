@@ -21,7 +21,7 @@ from pathlib import Path
 
 from infra import objects, session
 from infra.errors import UserError
-from ingest.graph import StreamSummary, ingest
+from ingest.cluster.graph import StreamSummary, ingest
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
 from tests.faults.ingests import contents, times_found

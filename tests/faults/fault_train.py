@@ -28,9 +28,9 @@ from tests.faults.processes import below, kill
 from tests.ingest.clips import synthetic_clip
 from tests.trainers.drivers import NUM_CLIPS, Place, recipe_of, wait_until
 from tests.trainers.tiny import plain_batches
-from trainers.loop import build_learner, scheduled, train
-from trainers.runs import checkpoint_name, latest_committed
-from trainers.trace import steps_using
+from trainers.checkpoints.run_folder import checkpoint_name, latest_committed
+from trainers.loop.trace import steps_using
+from trainers.loop.train import build_learner, scheduled, train
 
 CHECKPOINT_EVERY = 4
 WORKER = "ray::RayTrainWorker"

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import objects, session
-from ingest.graph import ingest
+from ingest.cluster.graph import ingest
 from ingest.settings import Frames, Ingest, Sentences, Speech
+from ingest.source import Source
 from ingest.sources.cc12m import CC12M
-from ingest.sources.source import Source
 from ingest.sources.webvid import WebVid
 from ingest.sources.yt_temporal import YTTemporal
 from ingest.stores.quarantine import read_rejects

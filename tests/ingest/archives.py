@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from ingest.source import Source
 from ingest.sources.cc12m import CC12M
-from ingest.sources.source import Source
 from ingest.sources.webvid import WebVid
 from ingest.sources.yt_temporal import YTTemporal
 from pipeline.demo.broken import BREAKAGES

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ingest.decode.sampling import boundaries, middle_indices
+from ingest.formats.alignment import align_denoised, clean_words
 from ingest.records import Word
-from ingest.sources.alignment import align_denoised, clean_words
 from ingest.stages.windows import WindowDraw, transcript_windows, transcripts
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pipeline.embed import Gallery
+from pipeline.evaluation.cluster.embed import Gallery
 from trainers.evaluation.protocol import HeldOut
 from trainers.recipe import Pixels
 from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, VideoTower

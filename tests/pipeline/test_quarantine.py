@@ -8,9 +8,9 @@ import pytest
 from infra.errors import UserError
 from ingest.records import Clip, Reject, stable_uid
 from ingest.settings import Frames, Ingest
+from ingest.stages.shard import Maker, Task, task_rows
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import read_clips
-from ingest.work import Maker, Task, task_rows
 from pipeline.quarantine import (
     forget_shards,
     quarantine,

@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 from tests.trainers.ranks import in_two_ranks
 from tests.trainers.recorded import CAPTIONED, NARRATED, Family, rate_drop
-from trainers.accumulation import means_of
-from trainers.batch import Batch
-from trainers.freezing import named_parameters
+from trainers.data.batch import Batch
+from trainers.loop.freezing import named_parameters
+from trainers.loop.optimizers import build_optimizer
+from trainers.loop.parts import means_of
+from trainers.loop.task import Task
 from trainers.models.video_text import Encoded
 from trainers.models.weights.names import to_theirs
 from trainers.models.weights.tvtsv2 import RULES
 from trainers.objectives.contrastive import unit
-from trainers.optimizers import build_optimizer
 from trainers.recipe import Optimizer, Rate
 from trainers.systems.tvtsv2.settings import NEW, UNDECAYED
-from trainers.task import Task
 
 
 def theirs(name: str) -> str:

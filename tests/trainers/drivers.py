@@ -17,15 +17,15 @@ import ray
 
 from infra.session import plan_cpus, start
 from infra.tracking import Run, tracking_for
-from ingest.streams import clip_stream
+from ingest.cluster.stored import clip_stream
 from tests.faults.processes import below
 from tests.ingest.clips import write_stream
 from tests.trainers.held import Held, held_stream
 from tests.trainers.tiny import SYSTEM, adamw, training
-from trainers.launch import Trained, train_stage
+from trainers.cluster.launch import Trained, train_stage
+from trainers.evaluation.validation import Validation
 from trainers.objectives.settings import Contrastive, Sorting
 from trainers.recipe import Cosine, Training
-from trainers.validation import Validation
 
 NUM_CLIPS = 24
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from ray.data import Dataset, TaskPoolStrategy
 
-from ingest.streams import clip_stream
+from ingest.cluster.stored import clip_stream
 
 
 @dataclass(frozen=True)

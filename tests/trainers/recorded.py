@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from trainers.batch import Batch, Clips
-from trainers.freezing import freeze
+from trainers.data.batch import Batch, Clips
+from trainers.loop.freezing import freeze
+from trainers.loop.task import Task, task_of
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import tvtsv2
 from trainers.objectives.settings import Contrastive, Sorting
@@ -25,7 +26,6 @@ from trainers.systems.tvtsv2.settings import (
     VideoTower,
 )
 from trainers.systems.tvtsv2.system import Inputs
-from trainers.task import Task, task_of
 
 ACTIVATIONS: dict[str, Activation] = {"quick_gelu": "quick_gelu", "gelu_erf": "gelu"}
 NARRATED = Stream("narrated", 0, TVTSv2Reads(text="transcripts"), {"contrastive": 1.0, "sorting": 2.0})

@@ -6,12 +6,12 @@ from typing import Literal
 
 import torch
 
-from trainers.batch import Batch, Clips
+from trainers.data.batch import Batch, Clips
+from trainers.loop.task import Task
 from trainers.models.video_text import VideoTextModel
 from trainers.objectives.settings import Contrastive, Sorting
 from trainers.systems.tvtsv2.settings import Flavour, SortingHead, TextTower, TVTSv2, VideoTower
 from trainers.systems.tvtsv2.system import SYSTEM, Inputs
-from trainers.task import Task
 
 SMALL = TVTSv2(
     embedding=16,

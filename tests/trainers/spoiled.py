@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from trainers.batch import Batch
+from trainers.data.batch import Batch
 from trainers.objectives.objective import Loss
 from trainers.recipe import Stream
 

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from tests.trainers import computed
 from tests.trainers.recorded import Family, RecordedSet, set_names
+from trainers.data.inputs import to_input
+from trainers.data.pixels import centre, cut, room
+from trainers.data.tokenizers import ClipTokenizer
 from trainers.evaluation.retrieval import rank_metrics, t2v_ranks, v2t_ranks
-from trainers.freezing import named_parameters
-from trainers.inputs import to_input
-from trainers.masks import num_kept
-from trainers.models.tokenizers import ClipTokenizer
-from trainers.optimizers import build_optimizer
-from trainers.pixels import centre, cut, room
+from trainers.loop.freezing import named_parameters
+from trainers.loop.optimizers import build_optimizer
 from trainers.recipe import Pixels
+from trainers.systems.tvtsv2.masks import num_kept
 
 # the sidecar's tolerance, in prose there
 ACTIVATIONS = 5e-5

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from tests.trainers.tiny import CAPTIONED, NARRATED, training
-from trainers.reading import steps_of
+from trainers.data.feed import steps_of
 from trainers.recipe import Alternate, Constant, Cosine, Course, Drops, Linear, Ratio, Schedule, SeededDraw
 
 

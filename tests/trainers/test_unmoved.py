@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from tests.ingest.clips import write_stream
+from tests.trainers.loop.test_sharding import own_half
 from tests.trainers.ranks import in_two_ranks
-from tests.trainers.test_sharding import own_half
 from tests.trainers.tiny import CAPTIONED, NARRATED, OBJECTIVES, SYSTEM, adamw, plain_batches
-from trainers import checkpoint
-from trainers.gathering import own_rank
-from trainers.loop import build_learner, scheduled, train
+from trainers.checkpoints import checkpoint
+from trainers.loop.train import build_learner, scheduled, train
 from trainers.objectives.settings import Contrastive, Sorting
+from trainers.ranks import own_rank
 from trainers.recipe import Constant, Cosine, Pixels, Stage, Training
 from trainers.systems.tvtsv2.settings import TVTSv2Reads
 

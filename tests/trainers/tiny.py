@@ -7,14 +7,14 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from ingest.order.row_groups import Order, row_groups
+from ingest.order.windows import read_window
 from ingest.stores.ledger import Ledger
-from ingest.stores.order import Order, row_groups
 from ingest.stores.shards import parts_of
-from ingest.stores.windows import read_window
-from trainers.batch import Batch
-from trainers.data import Prepare
+from trainers.data.batch import Batch
+from trainers.data.feed import steps_of, to_batch
+from trainers.data.prepare import Prepare
 from trainers.objectives.settings import Contrastive, Sorting
-from trainers.reading import steps_of, to_batch
 from trainers.recipe import Cosine, Launch, Optimizer, Pixels, Rate, Stage, Stream, Training
 from trainers.systems.tvtsv2.settings import (
     NEW,

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from infra.session import start
 from infra.tracking import Run, tracking_for
-from ingest.streams import clip_stream
+from ingest.cluster.stored import clip_stream
 from tests.trainers.held import Held, held_stream
 from tests.trainers.tiny import training
 from trainers.evaluation.protocol import Declared
 from trainers.recipe import Training
-from tune.search import run_search
+from tune.cluster.search import run_search
+from tune.results import SearchResult
 from tune.space import Grid, Search
-from tune.trials import SearchResult
 
 STEPS = 8
 HELD_FROM = 12

@@ -9,10 +9,10 @@ import torch
 
 from tests.ingest.clips import write_stream
 from tests.trainers.tiny import plain_batches, training
-from trainers.loop import build_learner, scheduled, train
+from trainers.loop.train import build_learner, scheduled, train
 from trainers.systems.tvtsv2.settings import TEXT_EMBEDDINGS
+from tune.results import Setting, trial_training
 from tune.space import Search
-from tune.trials import Setting, trial_training
 
 
 def ignore(step: int, values: Mapping[str, float]) -> None:

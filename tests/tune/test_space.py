@@ -1,8 +1,8 @@
 import pytest
 import tyro
 
+from infra.fields import field_names, short_names, with_fields
 from tests.trainers.tiny import training
-from tune.fields import field_names, short_names, with_fields
 from tune.space import Choice, Grid, LogUniform, Search, Uniform, parse
 
 FROZEN, RATE = "stages.0.frozen_below.text", "stages.0.optimizer.rates.rest.lr"

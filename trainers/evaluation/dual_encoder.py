@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainers.data.tokenizers import ClipTokenizer
 from trainers.evaluation.shown import Loaded, Shown
-from trainers.models.tokenizers import ClipTokenizer
 from trainers.models.towers.text import trim_padding
 
 Collected = dict[str, NDArray[Any]]

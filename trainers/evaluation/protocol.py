@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from trainers.evaluation.significance import luck, wilson
-from trainers.systems.kinds import Tagged
-from trainers.systems.settings import SystemSettings
+from trainers.kinds import Tagged
+from trainers.system_settings import SystemSettings
 
 Columns = Mapping[str, NDArray[Any]]
 """What was collected of a stream's clips, in stored order: arrays whose first axis counts the clips. "uid" and

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from trainers.batch import Batch
+from trainers.data.batch import Batch
 from trainers.evaluation.protocol import HeldOut
-from trainers.systems.settings import SystemSettings
+from trainers.system_settings import SystemSettings
 
 T = TypeVar("T")
 

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from infra.errors import UserError
 from infra.objects import read_bytes
-from trainers.inputs import to_input
+from trainers.data.inputs import to_input
+from trainers.data.pixels import centre, check_sides, cut, resized_size, room
 from trainers.models.weights.files import read_file
 from trainers.models.weights.names import fill
 from trainers.models.weights.places import files_at
-from trainers.older import current_usage
-from trainers.pixels import centre, check_sides, cut, resized_size, room
-from trainers.plain import from_plain
+from trainers.older_recipes import current_usage
 from trainers.recipe import Pixels
-from trainers.systems.settings import SystemSettings
+from trainers.recipe_json import from_plain
+from trainers.system_settings import SystemSettings
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 FORMAT, FORMAT_VERSION = "reelscript", 2

@@ -11,11 +11,11 @@ from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor, nn
 
 from infra.errors import UserError
+from trainers.data.tokenizers import ClipTokenizer
 from trainers.models.heads import SortingTransformer
 from trainers.models.layers import Fp32LayerNorm
 from trainers.models.pretrained import Usage, load_pretrained
 from trainers.models.starts import start_fresh
-from trainers.models.tokenizers import ClipTokenizer
 from trainers.models.towers.text import TextTransformer
 from trainers.models.towers.video import VideoTransformer, VisualTokens
 from trainers.systems.tvtsv2.settings import TVTSv2

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from trainers.gathering import gather, num_ranks, own_rank, sum_over_ranks
 from trainers.objectives.objective import Context, Features
 from trainers.objectives.settings import Contrastive
+from trainers.ranks import gather, num_ranks, own_rank, sum_over_ranks
 
 BLOCK = 2048
 """Rows and columns of the similarities that exist at a time: 16 MiB in fp32."""

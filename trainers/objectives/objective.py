@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from trainers.batch import Batch
+from trainers.data.batch import Batch
 from trainers.recipe import Stream
 
 Features = Mapping[str, Tensor]

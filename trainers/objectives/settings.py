@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainers.systems.settings import ObjectiveSettings
+from trainers.system_settings import ObjectiveSettings
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trainers.batch import Batch
+from trainers.data.batch import Batch
 from trainers.objectives.objective import Context
 from trainers.objectives.settings import Sorting
 

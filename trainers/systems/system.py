@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainers.batch import Batch
-from trainers.flops import Chain
+from trainers.data.batch import Batch
+from trainers.loop.flops import Chain
 
 Start = Callable[[Any, Any, Mapping[str, Tensor], str], frozenset[str]]
 """(model, settings, weights in a public layout, what they are called) -> copies them into the model and returns the

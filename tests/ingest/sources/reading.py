@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ingest.records import Media, Reject
-from ingest.sources.source import Source
+from ingest.source import Source
 
 
 def read_all(source: Source, rows_per_shard: int = 64) -> list[Media | Reject]:

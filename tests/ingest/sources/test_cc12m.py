@@ -10,10 +10,10 @@ import pytest
 
 from infra import objects
 from infra.errors import UserError
+from ingest.formats import caption_lists as caption_list
 from ingest.records import Media
-from ingest.sources import caption_list
+from ingest.source import Source
 from ingest.sources.cc12m import CC12M, CC12MFiles, CC12MParquet
-from ingest.sources.source import Source
 from tests.conftest import S3Server
 from tests.ingest.media_files import jpeg, write_tar
 from tests.ingest.sources.reading import media_of, read_all, reasons_of

@@ -9,9 +9,9 @@ import pytest
 from infra import objects
 from infra.errors import StorageError, UserError
 from ingest.records import Reject, stable_uid, to_table
+from ingest.source import InputShard
 from ingest.sources.folder import Folder
-from ingest.sources.source import InputShard
-from ingest.work import Task
+from ingest.stages.shard import Task
 from tests.conftest import S3Server
 from tests.ingest.media_files import jpeg
 from tests.ingest.sources.reading import media_of, read_all, reasons_of

@@ -10,9 +10,9 @@ import pytest
 
 from infra.errors import UserError
 from ingest.records import Media, Reject, to_table
+from ingest.source import Source
 from ingest.sources.cc12m import CC12M, CC12MFiles, CC12MParquet
 from ingest.sources.folder import Folder
-from ingest.sources.source import Source
 from ingest.sources.webvid import WebVid
 from ingest.sources.yt_temporal import YTTemporal
 from tests.ingest.sources.reading import read_all, write_list

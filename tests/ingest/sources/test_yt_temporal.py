@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra import objects
+from ingest.formats.annotations import AnnotationError, provided_utterances
 from ingest.records import Reject
-from ingest.sources.annotations import AnnotationError, provided_utterances
 from ingest.sources.yt_temporal import YTTemporal, YTTemporal1B
 from tests.conftest import S3Server
 from tests.ingest.archives import SENTENCES, annotation

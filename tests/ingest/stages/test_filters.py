@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ingest.records import Clip, Media, Reject, Utterance, stable_uid
 from ingest.settings import Filters, Frames, Ingest
+from ingest.stages.chain import ClipMaker
 from ingest.stages.filters import EnoughMotion, EnoughSpeech, motion
-from ingest.stages.run import ClipMaker
 from tests.ingest.clips import synthetic_clip
 from tests.ingest.media_files import jpeg, write_video
 

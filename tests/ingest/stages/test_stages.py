@@ -8,7 +8,7 @@ import pytest
 from infra.errors import StorageError
 from ingest.records import Clip, Media, Reject, Utterance, stable_uid
 from ingest.settings import Frames, Ingest
-from ingest.stages.run import ClipMaker, guarded
+from ingest.stages.chain import ClipMaker, guarded
 from pipeline.demo.broken import BREAKAGES
 from tests.ingest.media_files import jpeg, numbers_of, write_video
 

@@ -9,13 +9,13 @@ import pytest
 
 from infra import objects
 from infra.errors import StorageError
+from ingest.order.row_groups import Order, row_groups
+from ingest.order.windows import read_window
 from ingest.records import VERSION_KEY, Clip, Reject, Word, from_table, to_table
 from ingest.stores.commit import ShardPlace, commit_shard
 from ingest.stores.ledger import Ledger
-from ingest.stores.order import Order, row_groups
 from ingest.stores.quarantine import read_rejects, write_rejects
 from ingest.stores.shards import PartWriter, part_uri, parts_of, read_clips
-from ingest.stores.windows import read_window
 from tests.ingest.clips import synthetic_clip, write_stream
 
 

@@ -10,14 +10,14 @@ from torch.testing import assert_close
 
 from tests.trainers.small_models import SMALL, small_batch, small_model, small_pixels, small_task
 from tests.trainers.tiny import NARRATED, adamw
-from trainers.accumulation import means_of
-from trainers.freezing import named_parameters
+from trainers.loop.freezing import named_parameters
+from trainers.loop.optimizers import build_optimizer
+from trainers.loop.parts import means_of
+from trainers.loop.task import Task
 from trainers.models.starts import start_temporal_attention
 from trainers.models.towers.video import Block
 from trainers.models.video_text import VideoTextModel
-from trainers.optimizers import build_optimizer
 from trainers.systems.tvtsv2.settings import TemporalStart
-from trainers.task import Task
 
 STARTS = get_args(TemporalStart)
 BETTER = [start for start in STARTS if start != "as_published"]

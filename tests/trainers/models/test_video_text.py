@@ -9,11 +9,11 @@ from torch.testing import assert_close
 
 from tests.trainers.small_models import SMALL, small_batch, small_model, small_pixels, small_task
 from tests.trainers.tiny import CAPTIONED, NARRATED, adamw
-from trainers.accumulation import means_of
-from trainers.freezing import freeze, named_parameters
+from trainers.loop.freezing import freeze, named_parameters
+from trainers.loop.optimizers import build_optimizer
+from trainers.loop.parts import means_of
 from trainers.models.video_text import VideoTextModel
 from trainers.objectives.sorting import sorting_losses
-from trainers.optimizers import build_optimizer
 from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, VideoTower
 
 B32 = TVTSv2()

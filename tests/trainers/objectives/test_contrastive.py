@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from tests.trainers.objectives.dense import dense
 from tests.trainers.small_models import small_batch, small_pixels, small_task
 from tests.trainers.tiny import NARRATED
-from trainers.accumulation import means_of
+from trainers.loop.parts import means_of
 from trainers.objectives import contrastive
 from trainers.objectives.contrastive import info_nce
 

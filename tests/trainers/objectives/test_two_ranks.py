@@ -13,12 +13,12 @@ from tests.trainers.objectives.dense import dense
 from tests.trainers.ranks import in_ranks, in_two_ranks
 from tests.trainers.small_models import small_batch, small_pixels, small_task
 from tests.trainers.tiny import NARRATED
-from trainers.accumulation import means_of
-from trainers.batch import Batch
+from trainers.data.batch import Batch
+from trainers.loop.parts import means_of
+from trainers.loop.task import Task
 from trainers.objectives import contrastive
 from trainers.objectives.contrastive import ContrastiveLoss
 from trainers.objectives.settings import Contrastive
-from trainers.task import Task
 
 Gather = Literal["published", "summed"]
 GATHERS: tuple[Gather, ...] = ("published", "summed")

@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from infra.errors import UserError
-from pipeline.export import export
+from pipeline.export.export import export
 from tests.ingest.clips import write_stream
+from tests.trainers.loop.test_sharding import own_half
 from tests.trainers.ranks import in_two_ranks
 from tests.trainers.systems.toy.recipe import training
-from tests.trainers.test_sharding import own_half
 from tests.trainers.tiny import plain_batches
-from trainers import checkpoint
-from trainers.batch import Batch
-from trainers.gathering import num_ranks, own_rank
-from trainers.loop import Learner, build_learner, scheduled, train
+from trainers.checkpoints import checkpoint
+from trainers.data.batch import Batch
+from trainers.loop.sharding import snapshot
+from trainers.loop.train import Learner, build_learner, scheduled, train
 from trainers.models.pretrained import load_pretrained
 from trainers.models.weights.names import own_weights
+from trainers.ranks import num_ranks, own_rank
 from trainers.recipe import Training
-from trainers.sharding import snapshot
 
 CPU = torch.device("cpu")
 Weights = dict[str, NDArray[np.float32]]

@@ -1,1 +1,1 @@
-"""One protocol a file: its settings, what it collects, its numbers. Rows of the table in `trainers.systems.kinds`."""
+"""One protocol a file: its settings, what it collects, its numbers. Rows of the table in `trainers.kinds`."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterable, Iterator
 
-from trainers.flops import Chain, Product
-from trainers.masks import num_kept
+from trainers.loop.flops import Chain, Product
 from trainers.recipe import Stage, Stream
+from trainers.systems.tvtsv2.masks import num_kept
 from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, TVTSv2Reads
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.data.tokenizers import ClipTokenizer
 from trainers.draws import Draws
-from trainers.masks import draw_keep
-from trainers.models.tokenizers import ClipTokenizer
+from trainers.systems.tvtsv2.masks import draw_keep
 from trainers.systems.tvtsv2.settings import TVTSv2, TVTSv2Reads
 
 CAPTION, KEEP = 2, 3

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from trainers.systems.settings import Reads, RowReader, SystemSettings, Watched
+from trainers.system_settings import Reads, RowReader, SystemSettings, Watched
 
 Flavour = Literal["b", "h"]
 Activation = Literal["quick_gelu", "gelu"]

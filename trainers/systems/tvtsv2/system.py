@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from trainers.batch import Batch
+from trainers.data.batch import Batch
 from trainers.models.starts import start_temporal_attention
 from trainers.models.towers.text import trim_padding
 from trainers.models.video_text import Encoded, VideoTextModel

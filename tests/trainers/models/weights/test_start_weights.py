@@ -16,7 +16,7 @@ from infra.objects import upload_folder
 from tests.conftest import S3Server
 from tests.trainers.small_models import SMALL, small_model
 from tests.trainers.tiny import SYSTEM, training
-from trainers.loop import build_learner
+from trainers.loop.train import build_learner
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import clip, openclip, tvtsv2
 from trainers.models.weights.files import load_start, read_weights

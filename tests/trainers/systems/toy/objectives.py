@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from tests.trainers.systems.toy.settings import Labels, Memory
 from tests.trainers.systems.toy.system import ToyModel
-from trainers.batch import Batch
-from trainers.gathering import gather, num_ranks, own_rank, sum_over_ranks
+from trainers.data.batch import Batch
 from trainers.objectives.objective import Context, Features, Teacher
+from trainers.ranks import gather, num_ranks, own_rank, sum_over_ranks
 
 
 class WordsLoss(nn.Module):

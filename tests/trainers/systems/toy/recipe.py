@@ -5,6 +5,7 @@ The file registers what it brings; nothing else of Reelscript knows of it.
 
 from pipeline.recipe import Data, DataSource, Evaluation, Recipe
 from tests.trainers.systems.toy import objectives, protocol, settings, system
+from trainers.kinds import register
 from trainers.recipe import (
     Begin,
     Cosine,
@@ -17,7 +18,6 @@ from trainers.recipe import (
     Stream,
     Training,
 )
-from trainers.systems.kinds import register
 from tune.space import Grid, Search
 
 register(settings.Toy, system.SYSTEM)

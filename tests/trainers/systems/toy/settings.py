@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.draws import Draws, mixed
-from trainers.systems.settings import ObjectiveSettings, Reads, SystemSettings, Watched
+from trainers.system_settings import ObjectiveSettings, Reads, SystemSettings, Watched
 
 PAD, MASK, FIRST_WORD = 0, 1, 2
 

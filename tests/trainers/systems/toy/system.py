@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.systems.toy.settings import Toy
-from trainers.batch import Batch
+from trainers.data.batch import Batch
 from trainers.models.blocks import Blocks
 from trainers.systems.system import System
 

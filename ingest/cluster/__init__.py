@@ -1,0 +1,1 @@
+"""Ingest and its stores under Ray Data."""

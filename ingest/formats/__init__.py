@@ -1,0 +1,1 @@
+"""How archives are written down: lists, tables, tars, subtitles, sidecar files."""

@@ -1,0 +1,1 @@
+"""Which clips are read, in which order, from which position."""

@@ -1,0 +1,210 @@
+"""One input shard's way through ingest, without Ray: what a speech actor and a decoding actor each do with it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from ingest.order.choice import Choice
+from ingest.order.input_shards import Slots
+from ingest.records import MEDIA_SCHEMA, REJECT_SCHEMA, Clip, Media, Reject, from_row, to_row, to_table
+from ingest.settings import Ingest
+from ingest.source import InputShard, Source
+from ingest.stages.chain import ClipMaker
+from ingest.stages.filters import fitting
+from ingest.stages.frames import limits
+from ingest.stages.references import ReferencedFrames
+from ingest.stages.transcribe import Transcribe
+from ingest.stores.commit import ClipWriter, ShardPlace, commit_shard
+from ingest.stores.ledger import Line, Part
+from ingest.tally import Step
+
+# One row per input shard, so however Ray merges or splits blocks, a shard stays whole. No bytes of media travel.
+TASK_SCHEMA = pa.schema(
+    [
+        ("task", pa.string()),
+        ("media", pa.list_(pa.struct(list(MEDIA_SCHEMA)))),
+        ("rejects", pa.list_(pa.struct(list(REJECT_SCHEMA)))),
+    ]
+)
+
+
+Told = Callable[[Step], None]
+"""Hears how far an actor is, after every medium."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """An input shard to be done, and of which source (by number)."""
+
+    source: int
+    shard: InputShard
+
+    def to_json(self) -> str:
+        """As it travels."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Task":
+        """What `to_json` gave."""
+        values = json.loads(text)
+        return cls(**{**values, "shard": InputShard(**values["shard"])})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input shard. `rejects` counts by "stage/reason"."""
+
+    stream: str
+    shard: str
+    num_media: int
+    num_clips: int
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    num_bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Reads a shard of narrated media and has those without a transcript transcribed."""
+
+    sources: tuple[Source, ...]
+    settings: Ingest
+
+    def __call__(self, tasks: pa.Table, told: Told = lambda step: None) -> Iterator[pa.Table]:
+        """Rows of tasks to rows with their media."""
+        for text in tasks["task"].to_pylist():
+            yield task_rows([text], [list(self._heard(Task.from_json(text), told))])
+
+    def _heard(self, task: Task, told: Told) -> Iterator[Media | Reject]:
+        chosen = self.settings
+        transcribe = Transcribe(chosen.speech, limits(chosen.frames), fitting(chosen.filters))
+        step = Step("speech", task.shard.hash)
+        told(step)
+        for item in transcribe(self.sources[task.source].read(task.shard)):
+            step = step.plus([item])
+            told(step)
+            yield item
+        told(replace(step, finished=True))
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the clips of a shard and commits it."""
+
+    sources: tuple[Source, ...]
+    settings: Ingest
+    store: str
+
+    def __call__(self, tasks: pa.Table, told: Told = lambda step: None) -> Iterator[pa.Table]:
+        """Rows of tasks to rows of outcomes."""
+        for row in tasks.to_pylist():
+            outcome = self._outcome(row, told)
+            yield pa.table({"outcome": [json.dumps(asdict(outcome))]})
+
+    def commit(self, row: Mapping[str, Any], told: Told, writer: ClipWriter | None = None) -> Line:
+        """A row of tasks done; `writer` takes the clips in the store's place."""
+        task = Task.from_json(row["task"])
+        place = self._place(task, self.sources[task.source])
+        return commit_shard(place, self._made(task, row, told), writer)
+
+    def _outcome(self, row: Mapping[str, Any], told: Told) -> Outcome:
+        started = time.monotonic()
+        line = self.commit(row, told)
+        stream = self.sources[Task.from_json(row["task"]).source].stream
+        num_bytes = sum(part.num_bytes for part in line.parts)
+        seconds = time.monotonic() - started
+        return Outcome(stream, line.shard, line.num_media, line.num_clips, line.rejects, num_bytes, seconds)
+
+    def _made(self, task: Task, row: Mapping[str, Any], told: Told) -> Iterator[list[Clip | Reject]]:
+        """What becomes of each medium."""
+        source, heard = self.sources[task.source], row["media"] is not None
+        make = ClipMaker(self.settings, source.narrated)
+        step = Step("decode", task.shard.hash)
+        told(step)
+        for item in _travelled(row) if heard else source.read(task.shard):
+            made: list[Clip | Reject] = [item] if isinstance(item, Reject) else make(item)
+            if not (heard and isinstance(item, Reject)):  # the speech stage has told of those
+                step = step.plus(made)
+                told(step)
+            yield made
+        told(replace(step, finished=True))
+
+    def _place(self, task: Task, source: Source) -> ShardPlace:
+        return ShardPlace(
+            store=self.store,
+            stream=source.stream,
+            shard=task.shard.hash,
+            slot=task.shard.slot,
+            source=source.name,
+            name=task.shard.name,
+            settings=self.settings.digest(source.narrated),
+            row_group=self.settings.row_group,
+        )
+
+
+@dataclass(frozen=True)
+class Feeder:
+    """Makes the clips of a shard and hands them on; what is committed is how many there were, and the rejects."""
+
+    maker: Maker
+    slots: Slots
+    choice: Choice | None
+
+    def __call__(self, tasks: pa.Table, slot: int) -> Iterator[pa.Table]:
+        """A row of tasks to the clips of this slot, with the frames that its epoch takes."""
+        (row,) = tasks.to_pylist()
+        taken = _Taken(
+            self.choice, ReferencedFrames(self.maker.settings.frames, self.choice), self.slots.epoch(slot)
+        )
+        self.maker.commit(row, lambda step: None, taken)
+        rows = to_table(Clip, taken.clips)
+        yield rows.take(pa.array(self.slots.rows(slot, rows.num_rows), pa.int64()))
+
+
+@dataclass
+class _Taken:
+    """Keeps clips with the frames that an epoch takes, clip by clip: so the others are let go at once."""
+
+    choice: Choice | None
+    referenced: ReferencedFrames
+    epoch: int
+    clips: list[Clip] = field(default_factory=list)
+
+    def add(self, clip: Clip) -> None:
+        self.clips.append(replace(clip, frames=tuple(self._frames(clip))))
+
+    def finish(self) -> tuple[Part, ...]:
+        return ()
+
+    def _frames(self, clip: Clip) -> Sequence[bytes]:
+        if not clip.frames:
+            return self.referenced.of(clip, self.epoch)
+        if self.choice is None:
+            return clip.frames
+        return [clip.frames[number] for number in self.choice(clip.uid, self.epoch, len(clip.frames))]
+
+
+def task_rows(tasks: Sequence[str], items: Sequence[Sequence[Media | Reject] | None]) -> pa.Table:
+    """Tasks as a table: with their media where those have been read already."""
+    rows = [
+        {
+            "task": task,
+            "media": None if found is None else [to_row(item) for item in found if isinstance(item, Media)],
+            "rejects": None
+            if found is None
+            else [to_row(item) for item in found if isinstance(item, Reject)],
+        }
+        for task, found in zip(tasks, items, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=TASK_SCHEMA)
+
+
+def _travelled(row: Mapping[str, Any]) -> Iterator[Media | Reject]:
+    for media in row["media"]:
+        yield from_row(Media, media)
+    for reject in row["rejects"]:
+        yield from_row(Reject, reject)

@@ -1,0 +1,1 @@
+"""Scores of weights by the protocols of a recipe."""

@@ -1,0 +1,1 @@
+"""What protocols collect, under Ray Data."""

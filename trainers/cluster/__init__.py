@@ -1,0 +1,1 @@
+"""The loop under Ray Train."""

@@ -1,0 +1,1 @@
+"""The training loop and its parts; it knows neither Ray nor MLflow."""
