@@ -6,9 +6,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import dropwhile
-from typing import Any, TypeVar
-
-from tune.space import is_number
+from typing import Any, TypeGuard, TypeVar
 
 Settings = TypeVar("Settings")
 
@@ -94,3 +92,8 @@ def _fitting(hint: Any, old: object, value: object, what: str) -> object:
     if not is_number(value):
         raise ValueError(f"{what} cannot be {value!r}; it is a number")
     return round(value) if kind is int else float(value)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value lies on an axis; true and false do not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from infra.cpus import machine_cores, machine_memory
 from infra.objects import join
-from infra.session import machine_cores, machine_memory
 from ingest.source import Source
 from ingest.sources.cc12m import CC12M, CC12MFiles, CC12MParquet
 from ingest.sources.folder import Folder

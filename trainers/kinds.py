@@ -28,7 +28,7 @@ _TVTSV2, _OBJECTIVES, _PROTOCOLS = (
 )
 TABLE: dict[str, dict[str, Row]] = {
     "system": {"tvtsv2": Row(f"{_TVTSV2}.settings:TVTSv2", f"{_TVTSV2}.system:SYSTEM")},
-    "reads": {"tvtsv2": Row(f"{_TVTSV2}.settings:TVTSv2Reads")},
+    "reads": {"tvtsv2": Row(f"{_TVTSV2}.rows:TVTSv2Reads")},
     "objective": {
         "contrastive": Row(
             f"{_OBJECTIVES}.settings:Contrastive", f"{_OBJECTIVES}.contrastive:ContrastiveLoss"

@@ -6,10 +6,12 @@ Version 1 knew one system, TVTSv2, and spelt its objectives, rates and frozen bl
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.systems.tvtsv2.settings import NEW, TEXT_EMBEDDINGS, UNDECAYED
-
 VERSION = 2
 """Of recipes beside weights; version 1 did not say its number."""
+NEW = ("video.blocks.*.timeattn.*", "video.blocks.*.ln_3.*", "sorting.*")
+UNDECAYED = ("*bias*", "*ln_*", "*norm*")
+TEXT_EMBEDDINGS = ("text.token_embedding.weight", "text.positional_embedding")
+"""What version 1 meant by its names; what TVTSv2's recipes say today may change."""
 
 Plain = dict[str, Any]
 

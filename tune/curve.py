@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infra.fields import is_number
 from trainers.evaluation.protocol import Declared
 from tune.results import SearchResult, Setting, Trial, best, by_setting, fullest, mean, merit
-from tune.space import Search, is_number
+from tune.space import Search
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,10 +3,11 @@
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeGuard
+from typing import Annotated, Literal
 
 import tyro
 
+from infra.fields import is_number
 from trainers.evaluation.protocol import Protocol
 
 Value = bool | int | float | str | None
@@ -121,11 +122,6 @@ def value_of(text: str) -> Value:
         except ValueError:
             continue
     return text
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value lies on an axis; true and false do not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _space_of(words: list[str]) -> dict[str, Dimension]:

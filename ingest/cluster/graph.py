@@ -24,9 +24,10 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from infra import objects
+from infra.cpus import plan_cpus
 from infra.errors import StorageError, UserError, told
-from infra.session import MAX_BLOCKS, plan_cpus
 from ingest.cluster.pools import alive, plan_pools
+from ingest.cluster.units import MAX_BLOCKS
 from ingest.settings import Ingest, Pool, Pools
 from ingest.source import InputShard, Source, shards_of
 from ingest.stages.shard import Listener, Maker, Outcome, Task, Told, task_rows

@@ -21,10 +21,10 @@ from ray import ObjectRef
 from ray.data import ActorPoolStrategy, Dataset
 
 from infra import objects
+from infra.cpus import CpuPlan
 from infra.errors import UserError
-from infra.session import MAX_BLOCKS, CpuPlan
 from ingest.cluster.pools import alive, plan_pools
-from ingest.cluster.units import Work, in_units
+from ingest.cluster.units import MAX_BLOCKS, Work, in_units
 from ingest.order.choice import Choice
 from ingest.order.input_shards import Slots
 from ingest.order.windows import STREAM_SCHEMA

@@ -10,8 +10,7 @@ import ray.data
 from ray.data import Dataset
 
 from infra.errors import UserError, told
-from infra.session import MAX_BLOCKS
-from ingest.cluster.units import Work, in_units
+from ingest.cluster.units import MAX_BLOCKS, Work, in_units
 from ingest.order.choice import Choice, chosen_frames
 from ingest.order.row_groups import Order, row_groups
 from ingest.order.windows import read_window

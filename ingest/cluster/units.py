@@ -7,6 +7,8 @@ from typing import Any
 import pyarrow as pa
 from ray.data import Dataset, TaskPoolStrategy
 
+MAX_BLOCKS = 2_000
+"""Blocks of plan of a dataset: more cost Ray more than they give."""
 Work = Callable[[pa.Table], Any]
 """The rows of a unit -> a block of as many."""
 

@@ -16,7 +16,7 @@ from pipeline.report.views import show_size
 from trainers.checkpoints.checkpoint import LINEAGE_FILE, load_lineage, load_model, load_state, load_training
 from trainers.models.pretrained import CONFIG_FILE, WEIGHTS_FILE, Usage
 from trainers.models.weights.names import own_weights
-from trainers.systems.system import System
+from trainers.system import System
 
 CARD_FILE = "README.md"
 OURS = "reelscript"

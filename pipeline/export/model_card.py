@@ -19,8 +19,8 @@ from trainers.evaluation.protocol import Declared, Measured
 from trainers.models.pretrained import Usage
 from trainers.models.weights.hub import is_hub_id
 from trainers.recipe import Stage, Stream, Training
+from trainers.system import Card, Files, System
 from trainers.system_settings import SystemSettings
-from trainers.systems.system import Card, Files, System
 
 Metrics = Mapping[str, Mapping[str, Measured]]
 """Kind of weights -> name of a number -> the number."""

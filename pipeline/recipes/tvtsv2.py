@@ -11,6 +11,7 @@ from trainers.evaluation.protocols.recognition import Recognition
 from trainers.evaluation.protocols.retrieval import Retrieval
 from trainers.evaluation.protocols.sorting import Sorting as SortingScores
 from trainers.evaluation.protocols.twins import Twins
+from trainers.models.sizes import SortingHead, TextTower, VideoTower
 from trainers.objectives.settings import Contrastive, Sorting
 from trainers.recipe import (
     CLIP_MEAN,
@@ -25,15 +26,8 @@ from trainers.recipe import (
     Stream,
     Training,
 )
-from trainers.systems.tvtsv2.settings import (
-    NEW,
-    UNDECAYED,
-    SortingHead,
-    TextTower,
-    TVTSv2,
-    TVTSv2Reads,
-    VideoTower,
-)
+from trainers.systems.tvtsv2.rows import TVTSv2Reads
+from trainers.systems.tvtsv2.settings import NEW, UNDECAYED, TVTSv2
 from tune.space import Grid, Search
 
 NUM_FRAMES = 12  # 3 per transcript, K = 4 (section 10.1)

@@ -16,10 +16,11 @@ from typing import Any
 from rich.console import Console
 
 from infra import session
+from infra.cpus import plan_cpus
 from infra.errors import UserError
 from infra.journal import Done, Steps, fingerprint
 from infra.objects import exists, join, list_files, local_path, read_bytes, write_bytes
-from infra.session import Session, plan_cpus
+from infra.session import Session
 from infra.tracking import Run as TrackedRun
 from infra.tracking import flat, tracking_for
 from ingest.cluster import graph

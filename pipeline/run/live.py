@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from infra.cpus import CpuPlan
 from infra.errors import UserError
 from infra.objects import join
-from infra.session import CpuPlan, Session
+from infra.session import Session
 from ingest.cluster.live import LiveStream, check_room
 from ingest.stores.ledger import Ledger
 from pipeline.recipe import Recipe

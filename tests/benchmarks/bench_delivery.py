@@ -25,7 +25,7 @@ from statistics import mean, median
 from typing import Any
 
 from infra import session
-from infra.session import plan_cpus
+from infra.cpus import plan_cpus
 from infra.tracking import tracking_for
 from ingest.cluster.stored import clip_stream
 from ingest.settings import Frames, Ingest
@@ -41,7 +41,8 @@ from trainers.cluster.launch import train_stage
 from trainers.data.feed import preparing_tasks, rows_per_block, to_batch
 from trainers.data.prepare import Prepare
 from trainers.recipe import Pixels, Stream
-from trainers.systems.tvtsv2.settings import TVTSv2, TVTSv2Reads
+from trainers.systems.tvtsv2.rows import TVTSv2Reads
+from trainers.systems.tvtsv2.settings import TVTSv2
 
 FILMS = (Film(596, 336, 12, 250, 3), Film(480, 270, 20, 250, 3), Film(640, 360, 10, 48, 2))
 SYSTEM = TVTSv2()

@@ -21,7 +21,7 @@ import numpy as np
 import ray.data
 
 from infra import session
-from infra.session import machine_cores
+from infra.cpus import machine_cores
 from ingest.cluster.graph import StreamSummary, ingest
 from ingest.decode.images import encode
 from ingest.decode.resize import resize_short_side

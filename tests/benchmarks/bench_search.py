@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from infra.session import Session, most_trials, plan_cpus, start, stop
+from infra.cpus import most_trials, plan_cpus
+from infra.session import Session, start, stop
 from infra.tracking import Run, tracking_for
 from ingest.cluster.stored import clip_stream
 from pipeline.evaluation.cluster.embed import Checkpoint, Gallery, StartWeights
@@ -152,7 +153,7 @@ def overhead(place: Place, repeats: int) -> None:
 
 def packing(place: Place) -> None:
     """Four trials in one search against four searches of one."""
-    at_once = most_trials(place.session, 1)
+    at_once = most_trials(place.session.num_cpus, place.session.num_gpus, 1)
     alone_s = sum(seconds(lambda: place.searched(range(1))) for _ in range(NUM_TRIALS))
     packed_s = seconds(lambda: place.searched(range(NUM_TRIALS), concurrent=NUM_TRIALS))
     print(f"  four alone {alone_s:6.1f} s   packed, {at_once} at a time {packed_s:6.1f} s")

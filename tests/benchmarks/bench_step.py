@@ -36,7 +36,7 @@ from trainers.loop.task import Task
 from trainers.loop.train import Learner, build_learner
 from trainers.models.video_text import VideoTextModel
 from trainers.recipe import Stream
-from trainers.systems.tvtsv2.masks import num_kept
+from trainers.systems.tvtsv2.rows import num_kept
 from trainers.systems.tvtsv2.settings import TVTSv2
 from trainers.systems.tvtsv2.system import Inputs
 

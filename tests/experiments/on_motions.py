@@ -44,9 +44,11 @@ from trainers.data.prepare import Prepare
 from trainers.evaluation.protocol import Columns
 from trainers.evaluation.protocols.sorting import Sorting
 from trainers.loop.train import build_learner
+from trainers.models.sizes import SortingHead, TextTower, VideoTower
 from trainers.models.video_text import VideoTextModel
 from trainers.recipe import Cosine, Launch, Pixels, Stage, Stream, Training
-from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, TVTSv2Reads, VideoTower
+from trainers.systems.tvtsv2.rows import TVTSv2Reads
+from trainers.systems.tvtsv2.settings import TVTSv2
 
 FRAMES_PER_EVENT = 6
 NUM_FRAMES = 4 * FRAMES_PER_EVENT

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from pipeline.evaluation.cluster.embed import Gallery
 from trainers.evaluation.protocol import HeldOut
+from trainers.models.sizes import SortingHead, TextTower, VideoTower
 from trainers.recipe import Pixels
-from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, VideoTower
+from trainers.systems.tvtsv2.settings import TVTSv2
 
 TINY = TVTSv2(
     embedding=16,

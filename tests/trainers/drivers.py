@@ -15,7 +15,8 @@ from pathlib import Path
 
 import ray
 
-from infra.session import plan_cpus, start
+from infra.cpus import plan_cpus
+from infra.session import start
 from infra.tracking import Run, tracking_for
 from ingest.cluster.stored import clip_stream
 from tests.faults.processes import below

@@ -13,18 +13,13 @@ from torch import Tensor
 from trainers.data.batch import Batch, Clips
 from trainers.loop.freezing import freeze
 from trainers.loop.task import Task, task_of
+from trainers.models.sizes import Activation, SortingHead, TextTower, VideoTower
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import tvtsv2
 from trainers.objectives.settings import Contrastive, Sorting
 from trainers.recipe import Pixels, Stage, Stream
-from trainers.systems.tvtsv2.settings import (
-    Activation,
-    SortingHead,
-    TextTower,
-    TVTSv2,
-    TVTSv2Reads,
-    VideoTower,
-)
+from trainers.systems.tvtsv2.rows import TVTSv2Reads
+from trainers.systems.tvtsv2.settings import TVTSv2
 from trainers.systems.tvtsv2.system import Inputs
 
 ACTIVATIONS: dict[str, Activation] = {"quick_gelu": "quick_gelu", "gelu_erf": "gelu"}

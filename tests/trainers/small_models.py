@@ -8,9 +8,10 @@ import torch
 
 from trainers.data.batch import Batch, Clips
 from trainers.loop.task import Task
+from trainers.models.sizes import Flavour, SortingHead, TextTower, VideoTower
 from trainers.models.video_text import VideoTextModel
 from trainers.objectives.settings import Contrastive, Sorting
-from trainers.systems.tvtsv2.settings import Flavour, SortingHead, TextTower, TVTSv2, VideoTower
+from trainers.systems.tvtsv2.settings import TVTSv2
 from trainers.systems.tvtsv2.system import SYSTEM, Inputs
 
 SMALL = TVTSv2(

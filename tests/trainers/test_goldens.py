@@ -22,7 +22,7 @@ from trainers.evaluation.retrieval import rank_metrics, t2v_ranks, v2t_ranks
 from trainers.loop.freezing import named_parameters
 from trainers.loop.optimizers import build_optimizer
 from trainers.recipe import Pixels
-from trainers.systems.tvtsv2.masks import num_kept
+from trainers.systems.tvtsv2.rows import num_kept
 
 # the sidecar's tolerance, in prose there
 ACTIVATIONS = 5e-5

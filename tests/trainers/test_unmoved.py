@@ -27,7 +27,7 @@ from trainers.loop.train import build_learner, scheduled, train
 from trainers.objectives.settings import Contrastive, Sorting
 from trainers.ranks import own_rank
 from trainers.recipe import Constant, Cosine, Pixels, Stage, Training
-from trainers.systems.tvtsv2.settings import TVTSv2Reads
+from trainers.systems.tvtsv2.rows import TVTSv2Reads
 
 RECORDED = Path(__file__).parents[1] / "goldens" / "unmoved.json"
 STEPS = 20

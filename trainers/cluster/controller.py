@@ -16,8 +16,8 @@ from ray.train.v2.api.config import FailureConfig, ScalingConfig
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
+from infra.cpus import CpuPlan, most_workers
 from infra.errors import described, is_permanent
-from infra.session import CpuPlan, most_workers
 from trainers.checkpoints.run_folder import copy_book
 
 

@@ -14,9 +14,10 @@ from ray.train import DataConfig
 from ray.train.v2.api.config import RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from infra.cpus import CpuPlan, most_workers, plan_cpus
 from infra.errors import UserError, described, sentence_in
 from infra.objects import arrow_filesystem, join
-from infra.session import CpuPlan, Session, most_workers, plan_cpus, quiet_data
+from infra.session import Session, quiet_data
 from infra.tracking import Run
 from trainers.checkpoints.run_folder import (
     Committed,

@@ -8,9 +8,10 @@ from ray.exceptions import RayTaskError
 from ray.train.v2.api.config import CheckpointConfig
 from ray.train.v2.api.validation_config import ValidationConfig
 
+from infra.cpus import CpuPlan
 from infra.errors import UserError, described, sentence_in
 from infra.objects import join
-from infra.session import CpuPlan, Session
+from infra.session import Session
 from infra.tracking import Run
 from trainers.checkpoints.run_folder import Committed, all_committed, checkpoint_step
 from trainers.cluster.worker import Job

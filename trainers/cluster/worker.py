@@ -14,8 +14,8 @@ import torch
 from ray.train import Checkpoint, CheckpointUploadMode
 from ray.train.torch import get_device
 
+from infra.cpus import machine_cores
 from infra.objects import join, local_path, upload_folder
-from infra.session import machine_cores
 from infra.tracking import Run
 from trainers.checkpoints import checkpoint
 from trainers.checkpoints.checkpoint import Snapshot

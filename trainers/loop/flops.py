@@ -1,13 +1,13 @@
 """Arithmetic of a training step, counted from the recipe: what model FLOP utilisation (MFU) is measured against."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from trainers.loop.freezing import freeze
 from trainers.recipe import Stage, Stream
+from trainers.system import Chain
 from trainers.system_settings import SystemSettings
 
 _PEAKS = (  # dense, without sparsity, from NVIDIA's data sheets; the first name that a device's name contains
@@ -29,25 +29,6 @@ def peak_flops(device: torch.device, precision: str) -> float | None:
         return None
     name = torch.cuda.get_device_name(device)
     return next((peaks.get(precision) for known, peaks in _PEAKS if known in name), None)
-
-
-@dataclass(frozen=True)
-class Product:
-    """One matrix product: rows by a weight, or (no name) an attention's two between activations."""
-
-    flops: float
-    weight: str | None = None
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Products in the order in which they are computed; the gradient comes back to the first that is trained."""
-
-    products: tuple[Product, ...]
-    has_gradient: bool
-    """False: no objective of the stream sends a gradient into it."""
-    gradient_leaves: bool = False
-    """True: what it reads needs a gradient."""
 
 
 def step_flops(system: SystemSettings, stage: Stage, stream: Stream, **cut: int) -> float | None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainers.models.blocks import Blocks
 from trainers.models.layers import TransformerBlock
-from trainers.systems.tvtsv2.settings import SortingHead
+from trainers.models.sizes import SortingHead
 
 
 class SortingTransformer(nn.Module):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from trainers.systems.tvtsv2.settings import Activation
+from trainers.models.sizes import Activation
 
 Norm = Callable[[int], nn.LayerNorm]
 """Makes a LayerNorm of a width."""

@@ -4,13 +4,13 @@ import torch
 from torch import nn
 
 from trainers.models.layers import Attention, SharedClassAttention, TransformerBlock
+from trainers.models.sizes import DualEncoder, TemporalStart
 from trainers.models.towers.text import TextTransformer
 from trainers.models.towers.video import Block, VideoTransformer
-from trainers.systems.tvtsv2.settings import TemporalStart, TVTSv2
 
 
 @torch.no_grad()
-def start_fresh(video: VideoTransformer, text: TextTransformer, config: TVTSv2) -> None:
+def start_fresh(video: VideoTransformer, text: TextTransformer, config: DualEncoder) -> None:
     """Draw both towers from torch's current random state; the sorting head keeps torch's default start."""
     _start_video(video, config)
     _start_text(text, config)
@@ -18,7 +18,7 @@ def start_fresh(video: VideoTransformer, text: TextTransformer, config: TVTSv2) 
 
 
 @torch.no_grad()
-def start_temporal(video: VideoTransformer, config: TVTSv2) -> None:
+def start_temporal(video: VideoTransformer, config: DualEncoder) -> None:
     """What CLIP does not cover: temporal table, `timeattn` and `ln_3` of every block (TVTSv2, 3.4, 3.6)."""
     std = config.video.temporal_start_std
     nn.init.normal_(video.temporal_embedding, std=config.video.width**-0.5 if std is None else std)
@@ -49,7 +49,7 @@ def _start_tied(attention: SharedClassAttention) -> None:
     nn.init.ones_(attention.proj.weight)
 
 
-def _start_video(video: VideoTransformer, config: TVTSv2) -> None:
+def _start_video(video: VideoTransformer, config: DualEncoder) -> None:
     """OpenAI CLIP's ViT: tables and projection N(0, 1/width), the rest as torch starts its own modules."""
     std = config.video.width**-0.5
     for table in (video.class_embedding, video.positional_embedding, video.projection):
@@ -61,7 +61,7 @@ def _start_video(video: VideoTransformer, config: TVTSv2) -> None:
         _zero_biases(block.attn)
 
 
-def _start_text(text: TextTransformer, config: TVTSv2) -> None:
+def _start_text(text: TextTransformer, config: DualEncoder) -> None:
     """OpenAI CLIP's text tower: normal weights, narrower where they add to the residual stream."""
     width = config.text.width
     residual = (2 * width * config.text.layers) ** -0.5

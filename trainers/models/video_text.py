@@ -15,10 +15,10 @@ from trainers.data.tokenizers import ClipTokenizer
 from trainers.models.heads import SortingTransformer
 from trainers.models.layers import Fp32LayerNorm
 from trainers.models.pretrained import Usage, load_pretrained
+from trainers.models.sizes import DualEncoder
 from trainers.models.starts import start_fresh
 from trainers.models.towers.text import TextTransformer
 from trainers.models.towers.video import VideoTransformer, VisualTokens
-from trainers.systems.tvtsv2.settings import TVTSv2
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Encoded:
 class VideoTextModel(nn.Module):
     """The two towers and the sorting head; parameters are named video.*, text.* and sorting.*."""
 
-    def __init__(self, config: TVTSv2) -> None:
+    def __init__(self, config: DualEncoder) -> None:
         super().__init__()
         kind = Fp32LayerNorm if config.flavour == "b" else nn.LayerNorm
         norm = partial(kind, eps=config.layer_norm_eps)
@@ -47,7 +47,7 @@ class VideoTextModel(nn.Module):
         """How films are embedded; known of a model that came `from_pretrained`."""
 
     @classmethod
-    def fresh(cls, config: TVTSv2, seed: int) -> "VideoTextModel":
+    def fresh(cls, config: DualEncoder, seed: int) -> "VideoTextModel":
         """Fresh weights, decided by the seed: CLIP's own start for the towers, else as published (3.4)."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

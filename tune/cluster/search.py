@@ -13,9 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
+from infra.cpus import most_trials, plan_cpus
 from infra.errors import UserError, sentence_in
 from infra.objects import arrow_filesystem, join, remove, write_bytes
-from infra.session import Session, most_trials, plan_cpus
+from infra.session import Session
 from infra.tracking import Run
 from trainers.checkpoints.run_folder import absolute
 from trainers.cluster.launch import ClipStream
@@ -113,7 +114,7 @@ def _room(session: Session, search: Search, workers: int) -> int:
         raise ValueError(
             "search.gpus_per_worker: two workers of one trial cannot share a GPU (NCCL refuses it)"
         )
-    return most_trials(session, workers, search.gpus_per_worker)
+    return most_trials(session.num_cpus, session.num_gpus, workers, search.gpus_per_worker)
 
 
 def _in_order(finished: Sequence[Trial], trials: Sequence[tuple[Setting, int]]) -> tuple[Trial, ...]:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
+from infra.cpus import CpuPlan
 from infra.errors import UserError
 from infra.objects import join
-from infra.session import CpuPlan, Session
+from infra.session import Session
 from infra.tracking import Run
 from trainers.checkpoints.run_folder import checkpoint_name, latest_committed
 from trainers.cluster.launch import ClipStream, Trained, train_stage

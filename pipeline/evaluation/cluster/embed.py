@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from infra import session
+from infra.cpus import CpuPlan, machine_cores, plan_cpus
 from infra.errors import UserError
 from ingest.cluster.stored import read_stored, stored_clips
 from ingest.settings import Frames
@@ -103,7 +104,7 @@ def collect(gallery: Gallery, models: Mapping[str, Load], job: Job) -> Collected
     UserError if a stream has no clip that is wanted, a clip cannot be read, or features are not finite.
     """
     joined = session.start()
-    plan = session.plan_cpus(joined.num_cpus)
+    plan = plan_cpus(joined.num_cpus)
     on_gpu = joined.num_gpus > 0
     block_rows = 8 * gallery.batch_size if on_gpu else None  # whole blocks; with GPUs Ray Data wants a number
     named = [
@@ -150,7 +151,7 @@ class _Named:
         return rows.append_column("stream", pa.array([self.stream] * rows.num_rows))
 
 
-def _num_actors(joined: session.Session, plan: session.CpuPlan, on_gpu: bool) -> int:
+def _num_actors(joined: session.Session, plan: CpuPlan, on_gpu: bool) -> int:
     """One model on this machine uses all its cores, and each further actor would cost a start of seconds."""
     if on_gpu:
         return int(joined.num_gpus)
@@ -170,7 +171,7 @@ class Models:
     ) -> "Models":
         """Load them all; `threads`: of this process, 0 for every core."""
         device = torch.device("cuda" if on_gpu else "cpu")
-        torch.set_num_threads(threads or session.machine_cores())
+        torch.set_num_threads(threads or machine_cores())
         found = {}
         for name, load in models.items():
             model, system = load()

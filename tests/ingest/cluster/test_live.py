@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from infra import objects
+from infra.cpus import plan_cpus
 from infra.errors import UserError
-from infra.session import plan_cpus, start
+from infra.session import start
 from infra.tracking import tracking_for
 from ingest.cluster.graph import ingest
 from ingest.cluster.live import LiveStream, check_room

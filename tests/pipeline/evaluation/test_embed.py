@@ -28,7 +28,7 @@ from trainers.evaluation.dual_encoder import Features, Sorted
 from trainers.evaluation.protocol import Columns, Round
 from trainers.evaluation.rounds import Collected, Job
 from trainers.evaluation.shown import Loaded, Shown
-from trainers.systems.tvtsv2.settings import TVTSv2Reads
+from trainers.systems.tvtsv2.rows import TVTSv2Reads
 
 WEIGHTS = Fresh(TINY)
 NUM_CLIPS = 7

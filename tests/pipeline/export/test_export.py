@@ -32,7 +32,7 @@ from trainers.models.video_text import VideoTextModel
 from trainers.models.weights.files import load_start, read_weights
 from trainers.objectives.settings import Contrastive, Sorting
 from trainers.recipe import Pixels, Stage, Stream, Training
-from trainers.systems.tvtsv2.settings import TVTSv2Reads
+from trainers.systems.tvtsv2.rows import TVTSv2Reads
 
 FRAMES = 4
 STREAM = Stream(

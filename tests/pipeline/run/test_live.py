@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.cpus import plan_cpus
 from infra.errors import UserError
-from infra.session import Session, plan_cpus
+from infra.session import Session
 from ingest.cluster.live import LiveStream
 from ingest.stores.ledger import Ledger, Line
 from pipeline.recipe import DataSource

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.cpus import CpuPlan
 from infra.errors import UserError
-from infra.session import CpuPlan, Session
+from infra.session import Session
 from tests.trainers.drivers import Place, recipe_of, wait_until
 from trainers.checkpoints.run_folder import Committed, all_committed, checkpoint_step
 from trainers.cluster.scoring import check_gpus

@@ -5,7 +5,7 @@ import torch
 
 from trainers.data.tokenizers import ClipTokenizer, clean
 from trainers.models.towers.text import trim_padding
-from trainers.systems.tvtsv2.masks import draw_keep, num_kept
+from trainers.systems.tvtsv2.rows import draw_keep, num_kept
 
 
 def test_markup_and_white_space_are_cleaned() -> None:

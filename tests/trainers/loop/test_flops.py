@@ -18,8 +18,8 @@ from trainers.loop.freezing import freeze
 from trainers.models.video_text import VideoTextModel
 from trainers.objectives.settings import Contrastive, Sorting
 from trainers.recipe import Stage, Stream
-from trainers.systems.tvtsv2.masks import num_kept
-from trainers.systems.tvtsv2.settings import TEXT_EMBEDDINGS, TVTSv2, TVTSv2Reads
+from trainers.systems.tvtsv2.rows import TVTSv2Reads, num_kept
+from trainers.systems.tvtsv2.settings import TEXT_EMBEDDINGS, TVTSv2
 from trainers.systems.tvtsv2.system import Inputs
 
 OBJECTIVES = (Contrastive(), Sorting())

@@ -14,10 +14,10 @@ from trainers.loop.freezing import named_parameters
 from trainers.loop.optimizers import build_optimizer
 from trainers.loop.parts import means_of
 from trainers.loop.task import Task
+from trainers.models.sizes import TemporalStart
 from trainers.models.starts import start_temporal_attention
 from trainers.models.towers.video import Block
 from trainers.models.video_text import VideoTextModel
-from trainers.systems.tvtsv2.settings import TemporalStart
 
 STARTS = get_args(TemporalStart)
 BETTER = [start for start in STARTS if start != "as_published"]

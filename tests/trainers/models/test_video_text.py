@@ -12,9 +12,10 @@ from tests.trainers.tiny import CAPTIONED, NARRATED, adamw
 from trainers.loop.freezing import freeze, named_parameters
 from trainers.loop.optimizers import build_optimizer
 from trainers.loop.parts import means_of
+from trainers.models.sizes import SortingHead, TextTower, VideoTower
 from trainers.models.video_text import VideoTextModel
 from trainers.objectives.sorting import sorting_losses
-from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, VideoTower
+from trainers.systems.tvtsv2.settings import TVTSv2
 
 B32 = TVTSv2()
 B16 = TVTSv2(video=VideoTower(patch_size=16))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from trainers.models.blocks import Blocks
 from trainers.models.layers import Norm, TransformerBlock
-from trainers.systems.tvtsv2.settings import Activation, TextTower
+from trainers.models.sizes import Activation, TextTower
 
 
 class TextTransformer(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainers.models.blocks import Blocks
 from trainers.models.layers import Mlp, Norm, SharedClassAttention
-from trainers.systems.tvtsv2.settings import Activation, Flavour, VideoTower
+from trainers.models.sizes import Activation, Flavour, VideoTower
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterable, Iterator
 
-from trainers.loop.flops import Chain, Product
+from trainers.models.sizes import SortingHead, TextTower
 from trainers.recipe import Stage, Stream
-from trainers.systems.tvtsv2.masks import num_kept
-from trainers.systems.tvtsv2.settings import SortingHead, TextTower, TVTSv2, TVTSv2Reads
+from trainers.system import Chain, Product
+from trainers.systems.tvtsv2.rows import TVTSv2Reads, num_kept
+from trainers.systems.tvtsv2.settings import TVTSv2
 
 
 def chains(

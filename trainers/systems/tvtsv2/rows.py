@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from trainers.data.tokenizers import ClipTokenizer
 from trainers.draws import Draws
-from trainers.systems.tvtsv2.masks import draw_keep
-from trainers.systems.tvtsv2.settings import TVTSv2, TVTSv2Reads
+from trainers.system_settings import Reads, RowReader
+from trainers.systems.tvtsv2.settings import TVTSv2
 
 CAPTION, KEEP = 2, 3
 """Kinds of draw."""
@@ -22,7 +23,7 @@ TextsAndKept = tuple[list[str], NDArray[np.int64]]
 class TextsAndPatches:
     """K texts and the kept patch positions of a clip; of an unreadable one, empty texts."""
 
-    reads: TVTSv2Reads
+    reads: "TVTSv2Reads"
     system: TVTSv2
 
     @property
@@ -72,3 +73,28 @@ class TextsAndPatches:
     def _keep(self, draws: Draws | None) -> NDArray[np.int64]:
         patches = self.system.video.num_patches
         return draw_keep(patches, self.reads.mask_ratio, draws.source(KEEP)) if draws else np.arange(patches)
+
+
+@dataclass(frozen=True)
+class TVTSv2Reads(Reads):
+    """Texts of a clip, and the patches of its frames that are kept."""
+
+    kind: Literal["tvtsv2"] = "tvtsv2"
+    text: Literal["transcripts", "captions"] = "captions"
+    """The texts that the objectives use: all K transcripts, or one of the captions."""
+    mask_ratio: float = 0.0
+    """Share of the patch positions dropped, the same in all frames of a clip (TVTSv2, section 4)."""
+
+    def reader(self, system: Any) -> RowReader:
+        """For the context and the patches of this system."""
+        return TextsAndPatches(self, system)
+
+
+def num_kept(num_patches: int, mask_ratio: float) -> int:
+    """Patches kept per frame, rounded down in double precision as published: 256 at 0.7 gives 76."""
+    return int(num_patches * (1 - mask_ratio))
+
+
+def draw_keep(num_patches: int, mask_ratio: float, draw: np.random.Generator) -> Int64[np.ndarray, " n"]:
+    """Kept patch positions of one clip: the start of a random permutation, not sorted."""
+    return draw.permutation(num_patches)[: num_kept(num_patches, mask_ratio)]

@@ -15,7 +15,7 @@ from trainers.models.video_text import Encoded, VideoTextModel
 from trainers.models.weights import openclip, tvtsv2
 from trainers.models.weights.files import load_start
 from trainers.recipe import Stream
-from trainers.systems.system import Card, Files, System
+from trainers.system import Card, Files, System
 from trainers.systems.tvtsv2.flops import chains
 from trainers.systems.tvtsv2.probes import temporal_share
 from trainers.systems.tvtsv2.settings import TVTSv2

@@ -17,10 +17,10 @@ from tests.conftest import S3Server
 from tests.trainers.small_models import SMALL, small_model
 from tests.trainers.tiny import SYSTEM, training
 from trainers.loop.train import build_learner
+from trainers.models.sizes import Flavour
 from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import clip, openclip, tvtsv2
 from trainers.models.weights.files import load_start, read_weights
-from trainers.systems.tvtsv2.settings import Flavour
 
 
 def _clip(flavour: Flavour, patch_size: int) -> CLIPModel:

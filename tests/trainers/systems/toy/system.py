@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.trainers.systems.toy.settings import Toy
 from trainers.data.batch import Batch
 from trainers.models.blocks import Blocks
-from trainers.systems.system import System
+from trainers.system import System
 
 
 class Block(nn.Module):

@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from trainers.data.batch import Batch
-from trainers.loop.flops import Chain
 
 Start = Callable[[Any, Any, Mapping[str, Tensor], str], frozenset[str]]
 """(model, settings, weights in a public layout, what they are called) -> copies them into the model and returns the
@@ -38,6 +37,25 @@ class Files:
     """What the model card says of it, as Markdown."""
     names: tuple[str, ...] = ("*",)
     """Shell patterns of the names of weights that are in it."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """One matrix product: rows by a weight, or (no name) an attention's two between activations."""
+
+    flops: float
+    weight: str | None = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Products in the order in which they are computed; the gradient comes back to the first that is trained."""
+
+    products: tuple[Product, ...]
+    has_gradient: bool
+    """False: no objective of the stream sends a gradient into it."""
+    gradient_leaves: bool = False
+    """True: what it reads needs a gradient."""
 
 
 @dataclass(frozen=True)
