@@ -42,8 +42,8 @@ def is_permanent(text: str) -> bool:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What a worker said in one sentence, anywhere inside the block, reaches the user as that sentence."""
+def as_user_errors() -> Iterator[None]:
+    """What a worker said in one sentence, anywhere inside the block, reaches the user as a UserError of it."""
     try:
         yield
     except Exception as error:

@@ -13,11 +13,11 @@ from infra.objects import exists, join, read_bytes, write_bytes
 
 def fingerprint(*parts: object) -> str:
     """A hash of everything that a step's result depends on (dataclasses, mappings, plain values)."""
-    text = json.dumps([_plain(part) for part in parts], sort_keys=True, default=str)
+    text = json.dumps([_values(part) for part in parts], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _plain(part: object) -> object:
+def _values(part: object) -> object:
     return dataclasses.asdict(part) if dataclasses.is_dataclass(part) and not isinstance(part, type) else part
 
 
@@ -32,7 +32,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Steps:
+class Journal:
     """The finished steps below one output location. A step counts when its object is written, which is done last."""
 
     output: str

@@ -65,6 +65,12 @@ def local_path(uri: str) -> Path | None:
     return Path(filesystem(uri)[1]) if urlsplit(uri).scheme in ("", "file") else None
 
 
+def absolute(uri: str) -> str:
+    """The same place whatever the working folder: workers run in another, where relative paths fail."""
+    path = local_path(uri)
+    return str(path.resolve()) if path else uri
+
+
 def join(uri: str, *parts: str) -> str:
     """`uri` with further path parts; each is taken as relative."""
     return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts if part)])

@@ -59,7 +59,7 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
     known: bool = False
     since: float | None = None
-    told: bool = False
+    reported: bool = False
 
     def __call__(
         self, *, response: Any, caught_exception: Exception | None, attempts: int, **_: Any
@@ -75,17 +75,17 @@ class Patience:
         limit_s = self.later_s if self.known else self.first_s
         self.since = self.clock() if self.since is None else self.since
         away_s = self.clock() - self.since
-        if away_s >= _TELL_AFTER_S and not self.told:
-            self.told = True
+        if away_s >= _TELL_AFTER_S and not self.reported:
+            self.reported = True
             _log.warning("%s %s; trying again for up to %s", endpoint(), what, _spoken(limit_s))
         if away_s > limit_s or attempts >= _MAX_ATTEMPTS:
             return None
         return min(_LONGEST_PAUSE_S, 0.25 * math.pow(2, attempts - 1)) * random.uniform(0.5, 1.0)
 
     def _back(self) -> None:
-        if self.since is not None and self.told:
+        if self.since is not None and self.reported:
             _log.warning("%s answers again after %.0f s", endpoint(), self.clock() - self.since)
-        self.since, self.told = None, False
+        self.since, self.reported = None, False
 
 
 def _outage(response: Any, error: Exception | None) -> str | None:

@@ -53,7 +53,7 @@ class Tracking:
         parent_run_id: str | None = None,
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> "Run":
+    ) -> "TrackedRun":
         """The run of this name (below that parent), new or, after a restart, the same again.
 
         UserError if the server cannot be reached.
@@ -76,7 +76,7 @@ class Tracking:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrackedRun:
     """A handle on one run; picklable, usable from any process that reaches the tracking URI."""
 
     uri: str
@@ -84,7 +84,7 @@ class Run:
 
     def start_child(
         self, name: str, params: Mapping[str, object] | None = None, tags: Mapping[str, str] | None = None
-    ) -> "Run":
+    ) -> "TrackedRun":
         """The run of this name below this one, new or, after a restart, the same again."""
         with _reached(self.uri):
             experiment = str(self._client().get_run(self.run_id).info.experiment_id)
@@ -157,7 +157,7 @@ class Run:
 class MetricStream:
     """Metrics on their way to a run. A tracker that fails delays them and never stops the training."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: TrackedRun) -> None:
         self._run = run
         self._queue: queue.SimpleQueue[tuple[int, int, Mapping[str, float]]] = queue.SimpleQueue()
         self._wanted = threading.Event()  # set: send now, do not wait for the two seconds to pass
@@ -234,14 +234,14 @@ def _start(
     parent: str | None,
     params: Mapping[str, object],
     tags: Mapping[str, str],
-) -> Run:
+) -> TrackedRun:
     found = _find(uri, experiment, name, parent)
     if found is None:
         own = {_KEY_TAG: _key(name)} | ({_PARENT_TAG: parent} if parent else {})
         found = _client(uri).create_run(experiment, tags={**tags, **own}, run_name=name)
     elif found.info.status != "RUNNING":
         _client(uri).update_run(found.info.run_id, status="RUNNING")
-    run = Run(uri, str(found.info.run_id))
+    run = TrackedRun(uri, str(found.info.run_id))
     run._log_new_params(found.data.params, params)
     return run
 

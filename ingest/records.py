@@ -160,7 +160,7 @@ def to_table(kind: type[Record], records: Iterable[Record]) -> pa.Table:
     """Records of one kind as a table in that kind's schema (an empty list gives an empty table)."""
     rows, schema = list(records), _SCHEMAS[kind]
     columns = [
-        pa.array([_plain(field.name, getattr(row, field.name)) for row in rows], field.type)
+        pa.array([_arrow_value(field.name, getattr(row, field.name)) for row in rows], field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)
@@ -195,7 +195,7 @@ def from_row(kind: type[Record], row: Mapping[str, Any]) -> Record:
 
 def to_row(record: Media | Clip | Reject) -> dict[str, Any]:
     """A record as Arrow takes it; `from_row` reads it back."""
-    return {name: _plain(name, value) for name, value in vars(record).items()}
+    return {name: _arrow_value(name, value) for name, value in vars(record).items()}
 
 
 def _utterance(row: Mapping[str, Any]) -> Utterance:
@@ -203,7 +203,7 @@ def _utterance(row: Mapping[str, Any]) -> Utterance:
     return Utterance(**{**row, "words": words})
 
 
-def _plain(name: str, value: Any) -> Any:
+def _arrow_value(name: str, value: Any) -> Any:
     """What Arrow takes: tuples of plain values as they are, utterances as mappings."""
     if name not in ("utterances", "transcripts") or value is None:
         return value

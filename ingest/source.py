@@ -59,7 +59,7 @@ class Source(Protocol):
 class Growing(Protocol):
     """An archive without a list, to which files may come: what is new makes input shards beside those there are."""
 
-    def shards_beside(self, rows_per_shard: int, slots: Collection[str]) -> list[InputShard]:
+    def shards_with(self, rows_per_shard: int, slots: Collection[str]) -> list[InputShard]:
         """The input shards where those of these slots are committed. Raises as `Source.shards` does."""
         ...
 
@@ -67,7 +67,7 @@ class Growing(Protocol):
 def shards_of(source: Source, rows_per_shard: int, slots: Collection[str]) -> list[InputShard]:
     """The input shards of a source of which these slots are committed."""
     if isinstance(source, Growing):
-        return source.shards_beside(rows_per_shard, slots)
+        return source.shards_with(rows_per_shard, slots)
     return source.shards(rows_per_shard)
 
 

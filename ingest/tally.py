@@ -11,7 +11,7 @@ _WINDOW_S = 60.0  # over which rates are taken
 
 
 @dataclass(frozen=True)
-class Step:
+class ShardProgress:
     """How far a stage is with one input shard. `sound_s`: seconds of sound whose speech was recognised."""
 
     stage: str
@@ -22,7 +22,7 @@ class Step:
     sound_s: float = 0.0
     finished: bool = False
 
-    def plus(self, made: Sequence[Media | Clip | Reject]) -> "Step":
+    def plus(self, made: Sequence[Media | Clip | Reject]) -> "ShardProgress":
         """One medium further, and what became of it."""
         return replace(
             self,
@@ -59,12 +59,12 @@ class StageStands:
 @dataclass
 class _Stage:
     num_shards: int
-    steps: dict[str, Step] = field(default_factory=dict)
-    seen: deque[tuple[float, Step]] = field(default_factory=deque)
+    steps: dict[str, ShardProgress] = field(default_factory=dict)
+    seen: deque[tuple[float, ShardProgress]] = field(default_factory=deque)
 
-    def total(self, name: str) -> Step:
+    def total(self, name: str) -> ShardProgress:
         steps = self.steps.values()
-        return Step(
+        return ShardProgress(
             name,
             "",
             sum(step.num_media for step in steps),
@@ -82,7 +82,7 @@ class Tally:
         self._stages = {name: _Stage(count) for name, count in num_shards.items()}
         self._clock = clock
 
-    def add(self, step: Step) -> None:
+    def add(self, step: ShardProgress) -> None:
         """What an actor tells, as often as it likes."""
         self._stages[step.stage].steps[step.shard] = step
 

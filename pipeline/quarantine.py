@@ -24,7 +24,7 @@ def quarantine(recipe: Recipe, command: str, only: str | None, retry: bool, reas
     """`reelscript quarantine`: the table; or one medium tried again; or all (of these reasons), as ingest would."""
     located_recipe, console = located(recipe), outcome.terminal()
     if only is not None:
-        for line in told(*try_again(located_recipe, only)):
+        for line in outcome_lines(*try_again(located_recipe, only)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     elif retry:
         holders = shards_with_rejects(located_recipe, reasons)
@@ -118,7 +118,7 @@ def try_again(recipe: Recipe, uid: str) -> tuple[Reject, list[Clip | Reject]]:
     return before, ClipMaker(recipe.ingest, source.narrated)(item)
 
 
-def told(before: Reject, now: Sequence[Clip | Reject]) -> Iterator[str]:
+def outcome_lines(before: Reject, now: Sequence[Clip | Reject]) -> Iterator[str]:
     """The same in lines for people."""
     yield f"then  {_reason(before)}: {before.detail}"
     yield f"      {before.uri}  {before.content and 'blake2b ' + before.content}".rstrip()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from infra.errors import UserError
-from infra.objects import join, local_path, read_bytes, upload_folder
+from infra.objects import absolute, join, local_path, read_bytes, upload_folder
 from infra.tracking import tracking_for
 from pipeline.demo.corpus import CorpusSize, make_corpus
 from pipeline.demo.speech_model import write_checkpoint
@@ -20,7 +20,7 @@ from pipeline.run.everything import Finished, Work, working
 from pipeline.run.report_facts import report_data
 from pipeline.terminal import outcome
 from pipeline.terminal.progress import progress
-from pipeline.workspace import absolute, located
+from pipeline.workspace import located
 
 
 def run_all(recipe: Recipe, command: str) -> None:
@@ -103,18 +103,18 @@ def make_inputs(recipe: Recipe) -> None:
     """The narrated corpus at the data root (made on this machine, then uploaded where that is remote), and the
     speech model as a checkpoint that Whisper loads."""
     root = local_path(recipe.data.root)
-    with progress("Make the corpus", "files") as told:
+    with progress("Make the corpus", "files") as update:
 
-        def tell(what: str, done: int, total: int) -> None:
+        def add(what: str, done: int, total: int) -> None:
             counts[what] = (done, total)
-            told(sum(d for d, _ in counts.values()), sum(t for _, t in counts.values()))
+            update(sum(d for d, _ in counts.values()), sum(t for _, t in counts.values()))
 
         counts: dict[str, tuple[int, int]] = {}
         if root is not None:
-            make_corpus(root, CorpusSize(), progress=tell)
+            make_corpus(root, CorpusSize(), progress=add)
         else:
             with tempfile.TemporaryDirectory() as folder:
-                make_corpus(Path(folder), CorpusSize(), progress=tell)
+                make_corpus(Path(folder), CorpusSize(), progress=add)
                 upload_folder(folder, recipe.data.root)
     model = Path(recipe.ingest.speech.model)
     if not model.exists():

@@ -7,11 +7,9 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from infra.cpus import machine_cores, machine_memory
-from infra.objects import join
+from infra.objects import absolute, join
 from ingest.source import Source
 from ingest.sources.cc12m import CC12M, CC12MFiles, CC12MParquet
 from ingest.sources.folder import Folder
@@ -20,11 +18,6 @@ from ingest.sources.yt_temporal import YTTemporal, YTTemporal1B
 from ingest.stores.ledger import Ledger
 from pipeline.recipe import DataSource, Recipe
 from trainers.models.weights.hub import is_hub_id
-
-
-def absolute(uri: str) -> str:
-    """A local path made absolute: workers run in other folders. URIs and bare names pass."""
-    return uri if urlsplit(uri).scheme else str(Path(uri).expanduser().resolve())
 
 
 def located(recipe: Recipe) -> Recipe:
@@ -87,14 +80,9 @@ def machine() -> str:
     return f"{machine_cores()} CPU cores, {gib:.0f} GiB, {platform.system()} {platform.machine()}"
 
 
-def plain(value: Any) -> dict[str, Any]:
-    """A dataclass as plain values, for a step's record or for parameters."""
-    return dataclasses.asdict(value)
-
-
 def resolved(recipe: Recipe) -> str:
     """The recipe as JSON, as it is saved with every checkpoint. It holds no credentials: they have no field."""
-    return json.dumps(plain(recipe), indent=1)
+    return json.dumps(dataclasses.asdict(recipe), indent=1)
 
 
 def ledger_digests(store: str, streams: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ UNDECAYED = ("*bias*", "*ln_*", "*norm*")
 TEXT_EMBEDDINGS = ("text.token_embedding.weight", "text.positional_embedding")
 """What version 1 meant by its names; what TVTSv2's recipes say today may change."""
 
-Plain = dict[str, Any]
+Values = dict[str, Any]
 
 
 def is_older(recipe: Mapping[str, Any]) -> bool:
@@ -21,7 +21,7 @@ def is_older(recipe: Mapping[str, Any]) -> bool:
     return "version" not in recipe
 
 
-def current(recipe: Mapping[str, Any]) -> Plain:
+def current(recipe: Mapping[str, Any]) -> Values:
     """The plain values of a training, of any version that was ever written, in the words of this one.
 
     ValueError for a later version. What cannot be understood is left for whoever reads the fields.
@@ -36,7 +36,7 @@ def current(recipe: Mapping[str, Any]) -> Plain:
     return found
 
 
-def current_usage(config: Mapping[str, Any]) -> Plain:
+def current_usage(config: Mapping[str, Any]) -> Values:
     """What an export of version 1 says of its model, in the words of this version."""
     found = dict(config)
     if isinstance(model := found.pop("model", None), dict):
@@ -44,7 +44,7 @@ def current_usage(config: Mapping[str, Any]) -> Plain:
     return found
 
 
-def _stage(older: Plain) -> Plain:
+def _stage(older: Values) -> Values:
     stage = dict(older)
     temperature, gather = stage.pop("temperature", 0.05), stage.pop("gather", "published")
     stage["objectives"] = [
@@ -60,19 +60,19 @@ def _stage(older: Plain) -> Plain:
     return stage
 
 
-def _stream(older: Plain) -> Plain:
+def _stream(older: Values) -> Values:
     stream = dict(older)
     text, mask_ratio = stream.pop("text", "captions"), stream.pop("mask_ratio", 0.0)
     stream["reads"] = {"kind": "tvtsv2", "text": text, "mask_ratio": mask_ratio}
     return stream
 
 
-def _optimizer(older: Plain) -> Plain:
+def _optimizer(older: Values) -> Values:
     optimizer = dict(older)
     new, rest = optimizer.pop("lr_new", 1e-4), optimizer.pop("lr_rest", 1e-7)
     optimizer["rates"] = {"new": {"lr": new, "names": list(NEW)}, "rest": {"lr": rest, "names": ["*"]}}
     optimizer["undecayed"] = list(UNDECAYED)
-    course: Plain = {
+    course: Values = {
         "kind": optimizer.pop("schedule", "constant"),
         "warmup_steps": optimizer.pop("warmup_steps", 0),
     }

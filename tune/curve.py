@@ -112,10 +112,10 @@ def as_csv(result: SearchResult) -> bytes:
     table = csv.writer(text)
     table.writerow([*fields, *variant, "seed", "state", "step", *metrics, "wall_s", "device_s"])
     blank = ["" for _ in (*fields, *variant)]
-    table.writerow([*blank, "", "start", 0, *(_plain(result.start, name) for name in metrics)])
+    table.writerow([*blank, "", "start", 0, *(_cell(result.start, name) for name in metrics)])
     for trial in result.trials:
         state = "stopped" if trial.stopped else "finished"
-        scores = [_plain(trial.metrics, name) for name in metrics]
+        scores = [_cell(trial.metrics, name) for name in metrics]
         times = [round(trial.wall_s, 1), round(trial.device_s, 1)]
         table.writerow([*place(trial.setting), trial.seed, state, trial.step, *scores, *times])
     for failed in result.failed:
@@ -123,7 +123,7 @@ def as_csv(result: SearchResult) -> bytes:
     return text.getvalue().encode()
 
 
-def _plain(metrics: Mapping[str, float], name: str) -> float | str:
+def _cell(metrics: Mapping[str, float], name: str) -> float | str:
     """57.0, and not 56.99999999999999 as the share was computed."""
     return round(metrics[name], 6) if name in metrics else ""
 

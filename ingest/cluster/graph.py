@@ -25,14 +25,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from infra import objects
 from infra.cpus import plan_cpus
-from infra.errors import StorageError, UserError, told
+from infra.errors import StorageError, UserError, as_user_errors
 from ingest.cluster.pools import alive, plan_pools
 from ingest.cluster.units import MAX_BLOCKS
 from ingest.settings import Ingest, Pool, Pools
 from ingest.source import InputShard, Source, shards_of
-from ingest.stages.shard import Listener, Maker, Outcome, Task, Told, task_rows
+from ingest.stages.shard import Listener, Maker, Outcome, Report, ShardTask, task_rows
 from ingest.stores.ledger import Ledger, Line
-from ingest.tally import StageStands, Step, Tally
+from ingest.tally import ShardProgress, StageStands, Tally
 
 _ASK_EVERY_S = 10.0
 _TELL_EVERY_S = 1.0
@@ -94,16 +94,16 @@ def ingest(
 
 def _plan(
     sources: Sequence[Source], settings: Ingest, store: str
-) -> tuple[list[Task], dict[str, StreamSummary]]:
+) -> tuple[list[ShardTask], dict[str, StreamSummary]]:
     """What is left to do, and where each stream stands."""
-    tasks: list[Task] = []
+    tasks: list[ShardTask] = []
     streams: dict[str, StreamSummary] = {}
     for number, source in enumerate(sources):
         committed = Ledger(store, source.stream).committed()
         slots = [line.slot for line in committed.values() if line.source == source.name]
         shards = shards_of(source, settings.rows_per_shard, slots)
         _check(store, source, settings, shards, committed)
-        tasks += [Task(number, shard) for shard in shards if shard.hash not in committed]
+        tasks += [ShardTask(number, shard) for shard in shards if shard.hash not in committed]
         done = [committed[shard.hash] for shard in shards if shard.hash in committed]
         stands = streams.get(source.stream, StreamSummary(source.stream, 0, 0))
         streams[source.stream] = replace(
@@ -155,7 +155,7 @@ def _sum(*counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _run(
-    tasks: Sequence[Task],
+    tasks: Sequence[ShardTask],
     sources: tuple[Source, ...],
     settings: Ingest,
     store: str,
@@ -172,12 +172,12 @@ def _run(
             ready = heard if ready is None else ready.union(heard)
         assert ready is not None, "there is something to do"
         outcomes = _stage(ready, Maker(sources, settings, store), tally, pools.decode, len(tasks))
-        with told(), _outages_told([tasks[0].shard.uri, store]):
+        with as_user_errors(), _outages_told([tasks[0].shard.uri, store]):
             for row in outcomes.iter_rows():
                 yield Outcome(**json.loads(row["outcome"]))
 
 
-def _stage(tasks: Dataset, work: "_Work", tally: Any, pool: Pool, num_tasks: int) -> Dataset:
+def _stage(tasks: Dataset, work: "_ShardStage", tally: Any, pool: Pool, num_tasks: int) -> Dataset:
     """A stage of the graph in a pool that never has more actors than tasks."""
     largest = min(pool.max_actors, num_tasks)
     return tasks.map_batches(
@@ -192,22 +192,22 @@ def _stage(tasks: Dataset, work: "_Work", tally: Any, pool: Pool, num_tasks: int
     )
 
 
-class _Work(Protocol):
+class _ShardStage(Protocol):
     """What a stage does with input shards."""
 
-    def __call__(self, tasks: pa.Table, told: Told) -> Iterator[pa.Table]: ...
+    def __call__(self, tasks: pa.Table, report: Report) -> Iterator[pa.Table]: ...
 
 
 class _Actor:
     """What Ray keeps alive between shards: its process holds the decoding child and the speech model."""
 
-    def __init__(self, work: _Work, tally: Any) -> None:
+    def __init__(self, work: _ShardStage, tally: Any) -> None:
         self._work, self._tally, self._told_s = work, tally, 0.0
 
     def __call__(self, tasks: pa.Table) -> Iterator[pa.Table]:
         return self._work(tasks, self._tell)
 
-    def _tell(self, step: Step) -> None:
+    def _tell(self, step: ShardProgress) -> None:
         """A shard's beginning and end, and now and then where it is between; nobody waits for the answer."""
         now_s = time.monotonic()
         if self._tally is None or (
@@ -255,7 +255,7 @@ def _show(tally: Any, watch: Watch, over: threading.Event) -> None:
             watch(ray.get(tally.stands.remote(), timeout=10 * _TELL_EVERY_S))
 
 
-def _tasks(tasks: Sequence[Task]) -> Dataset:
+def _tasks(tasks: Sequence[ShardTask]) -> Dataset:
     """Tasks as a dataset, one block each up to the limit."""
     texts = [task.to_json() for task in tasks]
     size = -(-len(texts) // MAX_BLOCKS)

@@ -1,6 +1,6 @@
 """Clips for training straight from their sources: what ingest does to them, and no shards written.
 
-    one actor: slot after slot -> speech actors -> decoding actors -> clips in the order of the slots, numbered -> units
+    one actor: turn after turn -> speech actors -> decoding actors -> clips in the order of the turns, numbered -> units
 
 How many clips an input shard gives is only known once they are made. Whoever makes them writes that down before they
 leave, as a ledger of its own, so that a run that goes on begins with the input shard in which it stopped.
@@ -24,14 +24,14 @@ from infra import objects
 from infra.cpus import CpuPlan
 from infra.errors import UserError
 from ingest.cluster.pools import alive, plan_pools
-from ingest.cluster.units import MAX_BLOCKS, Work, in_units
+from ingest.cluster.units import MAX_BLOCKS, Transform, in_units
 from ingest.order.choice import Choice
-from ingest.order.input_shards import Slots
+from ingest.order.input_shards import ShardOrder
 from ingest.order.windows import STREAM_SCHEMA
 from ingest.records import stable_uid
 from ingest.settings import Ingest, Pool
 from ingest.source import Source
-from ingest.stages.shard import Feeder, Listener, Maker, Task, task_rows
+from ingest.stages.shard import Feeder, Listener, Maker, ShardTask, task_rows
 from ingest.stores.ledger import Ledger
 
 
@@ -56,7 +56,7 @@ class LiveStream:
         num_rows: int,
         unit_rows: int,
         choice: Choice | None = None,
-        prepare: Work | None = None,
+        prepare: Transform | None = None,
         tasks: int = 1,
         task_cpus: float = 0.5,
     ) -> Dataset:
@@ -74,7 +74,7 @@ class LiveStream:
         planned = self._tasks()
         record = Ledger(self.record, self.stream)
         maker = Maker(self.sources, self.settings, self.record)
-        feeder = Feeder(maker, Slots(len(planned), seed), choice)
+        feeder = Feeder(maker, ShardOrder(len(planned), seed), choice)
         speech, decode = self.pools(tasks, task_cpus)
         numbered = ray.data.from_items(cuts, override_num_blocks=max(1, len(cuts))).map_batches(
             _Numbered,
@@ -111,10 +111,12 @@ class LiveStream:
     def _settings(self) -> str:
         return stable_uid(*sorted({self.settings.digest(source.narrated) for source in self.sources}))
 
-    def _tasks(self) -> list[Task]:
+    def _tasks(self) -> list[ShardTask]:
         rows = self.settings.rows_per_shard
         tasks = [
-            Task(number, shard) for number, source in enumerate(self.sources) for shard in source.shards(rows)
+            ShardTask(number, shard)
+            for number, source in enumerate(self.sources)
+            for shard in source.shards(rows)
         ]
         if not tasks:
             raise UserError(f"stream {self.stream!r}: its sources hold no media")
@@ -149,9 +151,9 @@ class _Numbered:
     """Rows of plan to rows of clips. It keeps what it has begun, so that the next rows of the plan go on from there."""
 
     def __init__(
-        self, tasks: Sequence[Task], record: Ledger, feeder: Feeder, speech: Pool, decode: Pool
+        self, tasks: Sequence[ShardTask], record: Ledger, feeder: Feeder, speech: Pool, decode: Pool
     ) -> None:
-        self._tasks, self._record, self._slots = tasks, record, feeder.slots
+        self._tasks, self._record, self._order = tasks, record, feeder.order
         maker = feeder.maker
         self._narrated = [source.narrated for source in maker.sources]
         self._listeners = _Actors(Listener(maker.sources, maker.settings), speech)
@@ -180,33 +182,33 @@ class _Numbered:
         counts = [
             lines[task.shard.hash].num_clips if task.shard.hash in lines else None for task in self._tasks
         ]
-        first_slot, row = self._slots.start(first_row, counts)
-        for slot, clips in self._made(first_slot):
-            yield _numbered(clips, row, self._slots.epoch(slot)).slice(max(0, first_row - row))
+        first_turn, row = self._order.start(first_row, counts)
+        for turn, clips in self._made(first_turn):
+            yield _numbered(clips, row, self._order.epoch(turn)).slice(max(0, first_row - row))
             row += clips.num_rows
 
-    def _made(self, first_slot: int) -> Iterator[tuple[int, pa.Table]]:
-        """Slots in their order with their clips; some are made ahead. UserError where a whole epoch gives none."""
+    def _made(self, first_turn: int) -> Iterator[tuple[int, pa.Table]]:
+        """ShardOrder in their order with their clips; some are made ahead. UserError where a whole epoch gives none."""
         waiting: deque[ObjectRef[pa.Table]] = deque()
         empty = 0
-        for slot in itertools.count(first_slot):
+        for turn in itertools.count(first_turn):
             while len(waiting) < self._ahead:
-                waiting.append(self._begin(slot + len(waiting)))
+                waiting.append(self._begin(turn + len(waiting)))
             clips = ray.get(waiting.popleft())
             empty = 0 if clips.num_rows else empty + 1
-            if empty == self._slots.num_shards:
+            if empty == self._order.num_shards:
                 raise UserError(
                     f"stream {self._record.stream!r}: none of its {empty} input shards gives a clip; `reelscript "
                     "ingest` and `reelscript quarantine` show why"
                 )
-            yield slot, clips
+            yield turn, clips
 
-    def _begin(self, slot: int) -> "ObjectRef[pa.Table]":
-        task = self._tasks[self._slots.shard(slot)]
+    def _begin(self, turn: int) -> "ObjectRef[pa.Table]":
+        task = self._tasks[self._order.shard(turn)]
         rows: Any = task_rows([task.to_json()], [None])
         if self._narrated[task.source]:
             rows = self._listeners.give(rows)
-        return self._feeders.give(rows, slot)
+        return self._feeders.give(rows, turn)
 
 
 def _numbered(clips: pa.Table, row: int, epoch: int) -> pa.Table:
@@ -215,13 +217,13 @@ def _numbered(clips: pa.Table, row: int, epoch: int) -> pa.Table:
     return pa.Table.from_arrays([*clips.columns, *map(pa.array, columns)], schema=STREAM_SCHEMA)
 
 
-class _Hand:
+class _ShardActor:
     """What Ray keeps alive between shards: its process holds the decoding child or the speech model."""
 
     def __init__(self, work: Any) -> None:
         self._work = work
 
-    def do(self, *given: Any) -> pa.Table:
+    def run(self, *given: Any) -> pa.Table:
         (done,) = self._work(*given)
         return done
 
@@ -230,9 +232,9 @@ class _Actors:
     """A pool whose work goes to whoever has least to do. They end with the process that made them."""
 
     def __init__(self, work: Listener | Feeder, pool: Pool) -> None:
-        hand: Any = ray.remote(_Hand)
+        actor: Any = ray.remote(_ShardActor)
         start = partial(
-            hand.options,
+            actor.options,
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus or None,
             memory=pool.memory_mb * 2**20 or None,
@@ -246,7 +248,7 @@ class _Actors:
         """Have it done by one of them, when its turn comes."""
         self._begun = [_unfinished(refs) for refs in self._begun]
         least = min(range(len(self._actors)), key=lambda number: len(self._begun[number]))
-        ref: ObjectRef[pa.Table] = self._actors[least].do.remote(*work)
+        ref: ObjectRef[pa.Table] = self._actors[least].run.remote(*work)
         self._begun[least].append(ref)
         return ref
 

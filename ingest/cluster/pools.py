@@ -27,17 +27,17 @@ def alive(nodes: Sequence[Mapping[str, Any]]) -> list[Node]:
     ]
 
 
-def plan_pools(nodes: Sequence[Node], asked: Pools, spoken: bool, cpus: float, slots: int) -> Pools:
+def plan_pools(nodes: Sequence[Node], asked: Pools, spoken: bool, cpus: float, whole_cpus: int) -> Pools:
     """Pools with every number filled in, for a graph with or without a speech stage.
 
-    `cpus`: what an actor declares that does not say; `slots`: whole CPUs that all actors may use. Speech takes up to
+    `cpus`: what an actor declares that does not say; `whole_cpus`: those that all actors may use. Speech takes up to
     half of them where there is work for it, decoding what is left. UserError where the smallest pools do not fit.
     """
     speech, decode = (_declared(pool, nodes, cpus) for pool in (asked.speech, asked.decode))
     if spoken:
-        speech = _sized(speech, nodes, 1, slots / 2)
+        speech = _sized(speech, nodes, 1, whole_cpus / 2)
     fewest, most = (count * _weight(speech) * spoken for count in (speech.min_actors, speech.max_actors))
-    decode = _sized(decode, nodes, slots - most, slots - fewest)
+    decode = _sized(decode, nodes, whole_cpus - most, whole_cpus - fewest)
     planned = {"speech": speech, "decode": decode} if spoken else {"decode": decode}
     for name, pool in planned.items():
         _check_room(name, pool, nodes)

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import ray.data
 from ray.data import Dataset
 
-from infra.errors import UserError, told
-from ingest.cluster.units import MAX_BLOCKS, Work, in_units
+from infra.errors import UserError, as_user_errors
+from ingest.cluster.units import MAX_BLOCKS, Transform, in_units
 from ingest.order.choice import Choice, chosen_frames
 from ingest.order.row_groups import Order, row_groups
 from ingest.order.windows import read_window
@@ -33,7 +33,7 @@ def clip_stream(
     unit_rows: int,
     choice: Choice | None = None,
     frames: Frames | None = None,
-    prepare: Work | None = None,
+    prepare: Transform | None = None,
     tasks: int = 2,
     task_cpus: float = 0.5,
 ) -> Dataset:
@@ -162,7 +162,7 @@ def export_webdataset(store: str, stream: str, parts: Sequence[Part]) -> Iterato
     written = plan.map_batches(
         _TarWriter(store, stream), batch_size=None, batch_format="pyarrow", num_cpus=0.5
     )
-    with told():
+    with as_user_errors():
         for row in written.iter_rows():
             yield row["written"]
 

@@ -9,11 +9,13 @@ from ray.data import Dataset, TaskPoolStrategy
 
 MAX_BLOCKS = 2_000
 """Blocks of plan of a dataset: more cost Ray more than they give."""
-Work = Callable[[pa.Table], Any]
+Transform = Callable[[pa.Table], Any]
 """The rows of a unit -> a block of as many."""
 
 
-def in_units(rows: Dataset, unit_rows: int, work: Sequence[Work], tasks: int, task_cpus: float) -> Dataset:
+def in_units(
+    rows: Dataset, unit_rows: int, work: Sequence[Transform], tasks: int, task_cpus: float
+) -> Dataset:
     """Blocks of exactly `unit_rows` rows, each of them worked on in turn by all of `work`.
 
     At most `tasks` tasks of `task_cpus` each do so at a time. Cut in a stage of its own, every clip would travel once
@@ -36,7 +38,7 @@ def in_units(rows: Dataset, unit_rows: int, work: Sequence[Work], tasks: int, ta
 class _EachUnit:
     """One piece of work after the other."""
 
-    work: tuple[Work, ...]
+    work: tuple[Transform, ...]
 
     def __call__(self, rows: pa.Table) -> Any:
         done: Any = rows

@@ -21,7 +21,7 @@ _TEXTS = frozenset({"txt", "json"})
 
 
 @dataclass(frozen=True)
-class Told:
+class Sidecar:
     """What the files beside a medium say of it."""
 
     captions: tuple[str, ...] = ()
@@ -51,19 +51,19 @@ def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def read_beside(folder: str, medium: str, names: Sequence[str]) -> Told:
+def read_beside(folder: str, medium: str, names: Sequence[str]) -> Sidecar:
     """What these files say of a medium. Raises AnnotationError naming the file, MissingError, StorageError."""
     chosen = [name for name in names if extension(name) in _TEXTS]
-    found = [Told()]
+    found = [Sidecar()]
     for name in [*chosen, *_subtitles(medium, names)]:
         try:
-            found.append(_told(name, read_whole(objects.join(folder, name))))
+            found.append(_sidecar(name, read_whole(objects.join(folder, name))))
         except (AnnotationError, SubtitlesError, TooLargeError) as error:
             raise AnnotationError(f"{name}: {error}") from error
-    return Told(
-        captions=tuple(dict.fromkeys(caption for told in found for caption in told.captions)),
-        label=next((told.label for told in found if told.label), None),
-        utterances=next((told.utterances for told in reversed(found) if told.utterances), None),
+    return Sidecar(
+        captions=tuple(dict.fromkeys(caption for sidecar in found for caption in sidecar.captions)),
+        label=next((sidecar.label for sidecar in found if sidecar.label), None),
+        utterances=next((sidecar.utterances for sidecar in reversed(found) if sidecar.utterances), None),
     )
 
 
@@ -76,18 +76,18 @@ def _subtitles(medium: str, names: Sequence[str]) -> list[str]:
     return own or found
 
 
-def _told(name: str, data: bytes) -> Told:
+def _sidecar(name: str, data: bytes) -> Sidecar:
     match extension(name):
         case "txt":
             caption = " ".join(data.decode("utf-8-sig", "replace").split())
-            return Told((caption,) if caption else ())
+            return Sidecar((caption,) if caption else ())
         case "json":
             return _told_by_json(data)
         case _:
-            return Told(utterances=utterances_of(data))
+            return Sidecar(utterances=utterances_of(data))
 
 
-def _told_by_json(data: bytes) -> Told:
+def _told_by_json(data: bytes) -> Sidecar:
     """`caption` or `captions`, `label`, and `segments` or `subtitles`; other fields say nothing to us."""
     try:
         facts = json.loads(data)
@@ -99,7 +99,7 @@ def _told_by_json(data: bytes) -> Told:
         raise AnnotationError(f"{type(error).__name__}: {error}") from error
     label = facts.get("label")
     texts = (" ".join(printable(str(caption or "")).split()) for caption in captions)
-    return Told(
+    return Sidecar(
         captions=tuple(text for text in texts if text),
         label=None if label is None else printable(str(label)),
         utterances=utterances or None,

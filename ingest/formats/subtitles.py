@@ -44,7 +44,7 @@ def utterances_of(data: bytes) -> tuple[Utterance, ...]:
     if any(_INSIDE.search(line) for cue in cues for line in cue.lines):
         return sentences_of_words(timed_words(cues), origin="provider")
     segments = [
-        Segment(text, cue.start_s, cue.end_s) for cue in cues if (text := _plain(" ".join(cue.lines)))
+        Segment(text, cue.start_s, cue.end_s) for cue in cues if (text := _spoken_words(" ".join(cue.lines)))
     ]
     return sentences_of_segments(segments, origin="provider")
 
@@ -78,10 +78,10 @@ def timed_words(cues: Sequence[Cue]) -> list[Word]:
     before = ""
     for cue in cues:
         for line in cue.lines:
-            plain = _plain(line)
-            if plain and (plain != before or _INSIDE.search(line)):
+            said = _spoken_words(line)
+            if said and (said != before or _INSIDE.search(line)):
                 words += _words_of(line, cue)
-        before = next((plain for line in reversed(cue.lines) if (plain := _plain(line))), before)
+        before = next((said for line in reversed(cue.lines) if (said := _spoken_words(line))), before)
     return sorted(words, key=lambda word: word.start_s)
 
 
@@ -91,13 +91,13 @@ def _words_of(line: str, cue: Cue) -> Iterator[Word]:
     starts = [cue.start_s, *(_seconds(time) for time in pieces[1::2])]
     ends = [*starts[1:], cue.end_s]
     for text, start, end in zip(pieces[::2], starts, ends, strict=True):
-        found = _plain(text).split()
+        found = _spoken_words(text).split()
         step = max(end - start, 0.0) / max(len(found), 1)
         for number, word in enumerate(found):
             yield Word(word, start + number * step, start + (number + 1) * step)
 
 
-def _plain(line: str) -> str:
+def _spoken_words(line: str) -> str:
     """Without tags and entities, mojibake repaired, blanks single."""
     return " ".join(ftfy.fix_text(html.unescape(_TAGS.sub("", line))).split())
 

@@ -27,7 +27,7 @@ class RowGroup:
 
 
 @dataclass(frozen=True)
-class Window:
+class ShuffleWindow:
     """Some row groups read together. The rows wanted are `order` of their rows laid end to end.
 
     `position` is the global position of the first wanted row.
@@ -52,7 +52,7 @@ class Order:
         """Rows of the stream."""
         return sum(group.num_rows for group in self.groups)
 
-    def windows(self, first_row: int, num_rows: int) -> Iterator[Window]:
+    def windows(self, first_row: int, num_rows: int) -> Iterator[ShuffleWindow]:
         """The windows that hold the rows of these global positions, cut to exactly those."""
         stop = first_row + num_rows
         for epoch in range(first_row // self.rows_per_epoch, -(-stop // self.rows_per_epoch)):
@@ -68,7 +68,7 @@ class Order:
     def _typical_window_rows(self) -> int:
         return max(1, max(group.num_rows for group in self.groups) * self.window_groups)
 
-    def _windows_of_epoch(self, epoch: int, first_row: int, stop: int) -> Iterator[Window]:
+    def _windows_of_epoch(self, epoch: int, first_row: int, stop: int) -> Iterator[ShuffleWindow]:
         shuffled, starts = self._layout(epoch)
         begin = int(np.searchsorted(starts, first_row, side="right")) - 1
         for number in range(max(begin, 0), len(starts)):
@@ -79,7 +79,7 @@ class Order:
             order = self._rows(epoch, number, sum(group.num_rows for group in groups))
             low, high = max(first_row - start, 0), min(stop - start, len(order))
             if low < high:
-                yield Window(epoch, groups, tuple(order[low:high].tolist()), start + low)
+                yield ShuffleWindow(epoch, groups, tuple(order[low:high].tolist()), start + low)
 
     def _layout(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The row groups in this epoch's order, and the global position at which each window begins."""

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingest.order.choice import Choice, chosen_frames
-from ingest.order.row_groups import RowGroup, Window
+from ingest.order.row_groups import RowGroup, ShuffleWindow
 from ingest.records import CLIP_SCHEMA
 from ingest.stores.shards import part_uri, read_row_group
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 def read_window(
     store: str,
     stream: str,
-    window: Window,
+    window: ShuffleWindow,
     choice: Choice | None = None,
 ) -> pa.Table:
     """The rows of a window, with all their candidate frames or those that `choice` takes.

@@ -38,9 +38,9 @@ class Folder:
 
     def shards(self, rows_per_shard: int) -> list[InputShard]:
         """Consecutive media of one folder; their names travel with the shard."""
-        return self.shards_beside(rows_per_shard, ())
+        return self.shards_with(rows_per_shard, ())
 
-    def shards_beside(self, rows_per_shard: int, slots: Collection[str]) -> list[InputShard]:
+    def shards_with(self, rows_per_shard: int, slots: Collection[str]) -> list[InputShard]:
         """The same where some are committed: those keep their media, and files that came since make further ones.
 
         A committed shard of which a file is gone is none of them any more; what was made of it stays in the store.
@@ -74,8 +74,8 @@ class Folder:
                 yield self._reject(shard.uri, key, reason, f"{key}: {error}")
 
     def _medium(self, folder: str, key: str, name: str, beside: list[str]) -> Media | Reject:
-        told = read_beside(folder, name, beside)
-        if not self.narrated and not told.captions:
+        sidecar = read_beside(folder, name, beside)
+        if not self.narrated and not sidecar.captions:
             return self._reject(
                 folder, key, "no_caption", f"{key}: {', '.join(beside) or 'nothing beside it'}"
             )
@@ -87,9 +87,9 @@ class Folder:
             kind,
             uri,
             payload=read_whole(uri) if kind == "image" else None,
-            captions=told.captions,
-            label=told.label,
-            utterances=told.utterances,
+            captions=sidecar.captions,
+            label=sidecar.label,
+            utterances=sidecar.utterances,
         )
 
     def _reject(self, folder: str, key: str, reason: str, detail: str) -> Reject:

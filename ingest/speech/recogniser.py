@@ -113,7 +113,7 @@ class Recogniser:
                 if decoded.cut_off and (rest := _rest(job, timed)) is not None:
                     waiting.append(rest)
                     timed = [item for item in timed if item.closed]
-                found[job.medium] += self._told(job, timed)
+                found[job.medium] += self._worded(job, timed)
         for segments in found.values():
             segments.sort(key=lambda segment: segment.start_s)  # what a rest says was found last
         return found
@@ -148,7 +148,7 @@ class Recogniser:
             return []
         return timed_tokens(decoded.tokens, self._model.tokenizer(job.language), job.window.duration_s)
 
-    def _told(self, job: _Job, timed: Sequence[TimedTokens]) -> list[Segment]:
+    def _worded(self, job: _Job, timed: Sequence[TimedTokens]) -> list[Segment]:
         """Segments with times of the medium, and with their words where those are asked for."""
         window = job.window
         if not self._settings.word_times or not timed:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ingest.order.choice import Choice
-from ingest.order.input_shards import Slots
+from ingest.order.input_shards import ShardOrder
 from ingest.records import MEDIA_SCHEMA, REJECT_SCHEMA, Clip, Media, Reject, from_row, to_row, to_table
 from ingest.settings import Ingest
 from ingest.source import InputShard, Source
@@ -20,7 +20,7 @@ from ingest.stages.references import ReferencedFrames
 from ingest.stages.transcribe import Transcribe
 from ingest.stores.commit import ClipWriter, ShardPlace, commit_shard
 from ingest.stores.ledger import Line, Part
-from ingest.tally import Step
+from ingest.tally import ShardProgress
 
 # One row per input shard, so however Ray merges or splits blocks, a shard stays whole. No bytes of media travel.
 TASK_SCHEMA = pa.schema(
@@ -32,12 +32,12 @@ TASK_SCHEMA = pa.schema(
 )
 
 
-Told = Callable[[Step], None]
+Report = Callable[[ShardProgress], None]
 """Hears how far an actor is, after every medium."""
 
 
 @dataclass(frozen=True)
-class Task:
+class ShardTask:
     """An input shard to be done, and of which source (by number)."""
 
     source: int
@@ -48,7 +48,7 @@ class Task:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "Task":
+    def from_json(cls, text: str) -> "ShardTask":
         """What `to_json` gave."""
         values = json.loads(text)
         return cls(**{**values, "shard": InputShard(**values["shard"])})
@@ -74,21 +74,21 @@ class Listener:
     sources: tuple[Source, ...]
     settings: Ingest
 
-    def __call__(self, tasks: pa.Table, told: Told = lambda step: None) -> Iterator[pa.Table]:
+    def __call__(self, tasks: pa.Table, report: Report = lambda step: None) -> Iterator[pa.Table]:
         """Rows of tasks to rows with their media."""
         for text in tasks["task"].to_pylist():
-            yield task_rows([text], [list(self._heard(Task.from_json(text), told))])
+            yield task_rows([text], [list(self._heard(ShardTask.from_json(text), report))])
 
-    def _heard(self, task: Task, told: Told) -> Iterator[Media | Reject]:
+    def _heard(self, task: ShardTask, report: Report) -> Iterator[Media | Reject]:
         chosen = self.settings
         transcribe = Transcribe(chosen.speech, limits(chosen.frames), fitting(chosen.filters))
-        step = Step("speech", task.shard.hash)
-        told(step)
+        step = ShardProgress("speech", task.shard.hash)
+        report(step)
         for item in transcribe(self.sources[task.source].read(task.shard)):
             step = step.plus([item])
-            told(step)
+            report(step)
             yield item
-        told(replace(step, finished=True))
+        report(replace(step, finished=True))
 
 
 @dataclass(frozen=True)
@@ -99,41 +99,41 @@ class Maker:
     settings: Ingest
     store: str
 
-    def __call__(self, tasks: pa.Table, told: Told = lambda step: None) -> Iterator[pa.Table]:
+    def __call__(self, tasks: pa.Table, report: Report = lambda step: None) -> Iterator[pa.Table]:
         """Rows of tasks to rows of outcomes."""
         for row in tasks.to_pylist():
-            outcome = self._outcome(row, told)
+            outcome = self._outcome(row, report)
             yield pa.table({"outcome": [json.dumps(asdict(outcome))]})
 
-    def commit(self, row: Mapping[str, Any], told: Told, writer: ClipWriter | None = None) -> Line:
+    def commit(self, row: Mapping[str, Any], report: Report, writer: ClipWriter | None = None) -> Line:
         """A row of tasks done; `writer` takes the clips in the store's place."""
-        task = Task.from_json(row["task"])
+        task = ShardTask.from_json(row["task"])
         place = self._place(task, self.sources[task.source])
-        return commit_shard(place, self._made(task, row, told), writer)
+        return commit_shard(place, self._made(task, row, report), writer)
 
-    def _outcome(self, row: Mapping[str, Any], told: Told) -> Outcome:
+    def _outcome(self, row: Mapping[str, Any], report: Report) -> Outcome:
         started = time.monotonic()
-        line = self.commit(row, told)
-        stream = self.sources[Task.from_json(row["task"]).source].stream
+        line = self.commit(row, report)
+        stream = self.sources[ShardTask.from_json(row["task"]).source].stream
         num_bytes = sum(part.num_bytes for part in line.parts)
         seconds = time.monotonic() - started
         return Outcome(stream, line.shard, line.num_media, line.num_clips, line.rejects, num_bytes, seconds)
 
-    def _made(self, task: Task, row: Mapping[str, Any], told: Told) -> Iterator[list[Clip | Reject]]:
+    def _made(self, task: ShardTask, row: Mapping[str, Any], report: Report) -> Iterator[list[Clip | Reject]]:
         """What becomes of each medium."""
         source, heard = self.sources[task.source], row["media"] is not None
         make = ClipMaker(self.settings, source.narrated)
-        step = Step("decode", task.shard.hash)
-        told(step)
+        step = ShardProgress("decode", task.shard.hash)
+        report(step)
         for item in _travelled(row) if heard else source.read(task.shard):
             made: list[Clip | Reject] = [item] if isinstance(item, Reject) else make(item)
-            if not (heard and isinstance(item, Reject)):  # the speech stage has told of those
+            if not (heard and isinstance(item, Reject)):  # the speech stage has report of those
                 step = step.plus(made)
-                told(step)
+                report(step)
             yield made
-        told(replace(step, finished=True))
+        report(replace(step, finished=True))
 
-    def _place(self, task: Task, source: Source) -> ShardPlace:
+    def _place(self, task: ShardTask, source: Source) -> ShardPlace:
         return ShardPlace(
             store=self.store,
             stream=source.stream,
@@ -151,18 +151,18 @@ class Feeder:
     """Makes the clips of a shard and hands them on; what is committed is how many there were, and the rejects."""
 
     maker: Maker
-    slots: Slots
+    order: ShardOrder
     choice: Choice | None
 
-    def __call__(self, tasks: pa.Table, slot: int) -> Iterator[pa.Table]:
-        """A row of tasks to the clips of this slot, with the frames that its epoch takes."""
+    def __call__(self, tasks: pa.Table, turn: int) -> Iterator[pa.Table]:
+        """A row of tasks to the clips of this turn, with the frames that its epoch takes."""
         (row,) = tasks.to_pylist()
         taken = _Taken(
-            self.choice, ReferencedFrames(self.maker.settings.frames, self.choice), self.slots.epoch(slot)
+            self.choice, ReferencedFrames(self.maker.settings.frames, self.choice), self.order.epoch(turn)
         )
         self.maker.commit(row, lambda step: None, taken)
         rows = to_table(Clip, taken.clips)
-        yield rows.take(pa.array(self.slots.rows(slot, rows.num_rows), pa.int64()))
+        yield rows.take(pa.array(self.order.rows(turn, rows.num_rows), pa.int64()))
 
 
 @dataclass

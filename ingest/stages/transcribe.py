@@ -87,10 +87,10 @@ class Transcribe:
         engine = speech_engine(self.speech)
         transcripts = engine.transcripts([item.windows for item in heard])
         for item, transcript in zip(heard, transcripts, strict=True):
-            told = partial(self._told, item, transcript, engine.origin)
-            yield guarded(item.media, "transcribe", told)
+            with_utterances = partial(self._with_utterances, item, transcript, engine.origin)
+            yield guarded(item.media, "transcribe", with_utterances)
 
-    def _told(self, heard: Heard, transcript: "Transcript", origin: str) -> Media | Reject:
+    def _with_utterances(self, heard: Heard, transcript: "Transcript", origin: str) -> Media | Reject:
         if heard.windows and not transcript.wanted:
             language, allowed = transcript.language, ", ".join(self.speech.languages)
             detail = f"{language.code} is spoken (probability {language.probability:.2f}), wanted: {allowed}"

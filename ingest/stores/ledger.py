@@ -31,12 +31,12 @@ class Part:
     @classmethod
     def from_json(cls, text: str) -> "Part":
         """What `asdict` and JSON made of it."""
-        return cls.from_plain(json.loads(text))
+        return cls.from_values(json.loads(text))
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> "Part":
+    def from_values(cls, values: Mapping[str, Any]) -> "Part":
         """Raises KeyError if it is damaged."""
-        return cls(plain["name"], tuple(plain["row_groups"]), plain["num_bytes"])
+        return cls(values["name"], tuple(values["row_groups"]), values["num_bytes"])
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Line:
         version = values.pop("version")
         if version != _VERSION:
             raise ValueError(f"ledger version {version}, this Reelscript reads version {_VERSION}")
-        parts = tuple(map(Part.from_plain, values.pop("parts")))
+        parts = tuple(map(Part.from_values, values.pop("parts")))
         return cls(parts=parts, **values)
 
 

@@ -17,8 +17,8 @@ from pipeline.demo.speech_windows import (
     IGNORED,
     WHOLE_WINDOW_S,
     Lesson,
+    NarratedWindow,
     Phrase,
-    Window,
     draw_window,
     mel_of,
     tokens_of,
@@ -27,7 +27,7 @@ from pipeline.demo.speech_windows import (
 
 
 @dataclass(frozen=True)
-class Batch:
+class SpeechBatch:
     """Spectrograms (b, 80, frames); tokens given and wanted (b, t), as rows of the used vocabulary."""
 
     mels: Tensor
@@ -82,7 +82,7 @@ def whole_state(model: Whisper, vocabulary: Vocabulary) -> dict[str, Tensor]:
 
 def draw_batch(
     rng: np.random.Generator, phrases: Sequence[Phrase], lesson: Lesson, size: int, vocabulary: Vocabulary
-) -> Batch:
+) -> SpeechBatch:
     """A batch of random windows; short ones lie anywhere inside the 30 seconds, all of a batch at one place."""
     windows = [draw_window(rng, phrases, lesson) for _ in range(size)]
     spare = int((WHOLE_WINDOW_S - lesson.duration_s) / 0.1)
@@ -92,7 +92,7 @@ def draw_batch(
     pairs = [_teacher_forced(rng, phrases, window, lesson, offset * 0.1, vocabulary) for window in windows]
     inputs = [torch.tensor(given) for given, _ in pairs]
     targets = [torch.tensor(wanted) for _, wanted in pairs]
-    return Batch(
+    return SpeechBatch(
         mels,
         pad_sequence(inputs, batch_first=True),
         pad_sequence(targets, batch_first=True, padding_value=IGNORED),
@@ -100,7 +100,7 @@ def draw_batch(
     )
 
 
-def loss_of(model: Whisper, batch: Batch, vocabulary: Vocabulary) -> Tensor:
+def loss_of(model: Whisper, batch: SpeechBatch, vocabulary: Vocabulary) -> Tensor:
     """Cross entropy over the used tokens and, as one more class, all unused ones."""
     audio = _encode(model.encoder, batch.mels, batch.first_position)
     logits = model.decoder(batch.inputs, audio)
@@ -111,7 +111,7 @@ def loss_of(model: Whisper, batch: Batch, vocabulary: Vocabulary) -> Tensor:
 def _teacher_forced(
     rng: np.random.Generator,
     phrases: Sequence[Phrase],
-    window: Window,
+    window: NarratedWindow,
     lesson: Lesson,
     offset_s: float,
     vocabulary: Vocabulary,

@@ -43,7 +43,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Window:
+class NarratedWindow:
     """Sound of a given length and the sentences in it; the last may be cut by the end (`end_s` beyond it)."""
 
     samples: NDArray[np.float32]
@@ -60,7 +60,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What windows are drawn: length, most sentences, and the shares of special ones (see `Window`)."""
+    """What windows are drawn: length, most sentences, and the shares of special ones (see `NarratedWindow`)."""
 
     duration_s: float
     max_sentences: int
@@ -83,11 +83,11 @@ def spoken_phrases(rate_changes: Sequence[int], pitch_changes: Sequence[int]) ->
     return [_phrase(narration(event), speaker) for speaker, event in product(speakers, ALL_EVENTS)]
 
 
-def draw_window(rng: np.random.Generator, phrases: Sequence[Phrase], lesson: Lesson) -> Window:
+def draw_window(rng: np.random.Generator, phrases: Sequence[Phrase], lesson: Lesson) -> NarratedWindow:
     """Sentences by one narrator or several, from a random start to a random end of the window."""
     samples = np.zeros(int(lesson.duration_s * SAMPLE_RATE), np.float32)
     if rng.random() < lesson.silent_share:
-        return Window(_recorded(rng, samples, len(samples)), (), lesson.duration_s)
+        return NarratedWindow(_recorded(rng, samples, len(samples)), (), lesson.duration_s)
     cut = rng.random() < lesson.cut_share
     placed: list[Sentence] = []
     begin_s = _lead_s(rng)
@@ -101,10 +101,10 @@ def draw_window(rng: np.random.Generator, phrases: Sequence[Phrase], lesson: Les
         begin_s = end_s + _gap_s(rng)
     recorded_s = min((placed[-1].end_s if placed else 0.0) + rng.uniform(0.0, 1.0), lesson.duration_s)
     samples = _recorded(rng, samples, int(recorded_s * SAMPLE_RATE))
-    return Window(samples, tuple(placed), recorded_s, blank=rng.random() < lesson.blank_share)
+    return NarratedWindow(samples, tuple(placed), recorded_s, blank=rng.random() < lesson.blank_share)
 
 
-def mel_of(window: Window) -> Tensor:
+def mel_of(window: NarratedWindow) -> Tensor:
     """Whisper's log mel spectrogram of a window, (80, frames)."""
     mel: Tensor = log_mel_spectrogram(torch.from_numpy(window.samples))
     mel = mel[:, : len(window.samples) // HOP_LENGTH]
@@ -113,7 +113,7 @@ def mel_of(window: Window) -> Tensor:
     return mel
 
 
-def tokens_of(window: Window, tokenizer: Tokenizer, offset_s: float = 0.0) -> list[int]:
+def tokens_of(window: NarratedWindow, tokenizer: Tokenizer, offset_s: float = 0.0) -> list[int]:
     """What Whisper should say after its start token; times count from `offset_s` before the window.
 
     A sentence that the window's end cuts is announced by its start alone, as Whisper does. A window without a

@@ -30,7 +30,7 @@ from pipeline.demo.speech_scores import SpeechScore, score
 from pipeline.demo.speech_windows import (
     WHOLE_WINDOW_S,
     Lesson,
-    Window,
+    NarratedWindow,
     draw_window,
     english_tokenizer,
     mel_of,
@@ -81,7 +81,9 @@ class Settings:
     """Seed of weights and windows."""
 
 
-def evaluate(state: dict[str, Tensor], windows: Sequence[Window], tokenizer: Tokenizer) -> SpeechScore:
+def evaluate(
+    state: dict[str, Tensor], windows: Sequence[NarratedWindow], tokenizer: Tokenizer
+) -> SpeechScore:
     """Recognise windows as the product does, through whisper's own decoding."""
     model = Whisper(DIMENSIONS).eval()
     model.load_state_dict(state)
@@ -97,7 +99,7 @@ def learning_rate(progress: float, highest: float) -> float:
     return highest * (0.02 + 0.98 * (1 + math.cos(math.pi * min(progress, 1.0))) / 2)
 
 
-def held_out_windows(count: int) -> list[Window]:
+def held_out_windows(count: int) -> list[NarratedWindow]:
     """Windows at a rate and a pitch between those trained on, each sentence whole."""
     rng = np.random.default_rng(10_000)
     phrases = spoken_phrases(rate_changes=(5,), pitch_changes=(3,))

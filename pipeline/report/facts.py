@@ -14,7 +14,7 @@ from tune.results import Failed, Trial
 
 
 @dataclass(frozen=True)
-class Step:
+class StepTime:
     """One step of the run: its title ("Ingest"), how long it took, a few words on what it did."""
 
     title: str
@@ -140,7 +140,7 @@ class ReportData:
     commit: str
     machine: str
     seeds: tuple[int, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[StepTime, ...]
     streams: tuple[StreamIn, ...]
     rejects: tuple[Reject, ...]
     samples: tuple[Clip, ...]

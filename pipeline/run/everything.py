@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ from rich.console import Console
 from infra import session
 from infra.cpus import plan_cpus
 from infra.errors import UserError
-from infra.journal import Done, Steps, fingerprint
+from infra.journal import Done, Journal, fingerprint
 from infra.objects import exists, join, list_files, local_path, read_bytes, write_bytes
 from infra.session import Session
-from infra.tracking import Run as TrackedRun
-from infra.tracking import flat, tracking_for
+from infra.tracking import TrackedRun, flat, tracking_for
 from ingest.cluster import graph
 from ingest.cluster import stored as streams
 from ingest.cluster.graph import StreamSummary
@@ -46,7 +45,7 @@ from pipeline.recipes.recipe_file import as_file
 from pipeline.run.live import check_live, live_streams, set_aside
 from pipeline.terminal import outcome
 from pipeline.terminal.progress import progress
-from pipeline.workspace import commit, ledger_digests, located, open_source, plain, resolved
+from pipeline.workspace import commit, ledger_digests, located, open_source, resolved
 from trainers.checkpoints.checkpoint import RECIPE_FILE
 from trainers.checkpoints.run_folder import check_same_training, latest_committed
 from trainers.cluster.launch import ClipStream, train_stage
@@ -80,9 +79,9 @@ class Work:
     """Training takes its clips straight from the sources, not from the store."""
 
     @cached_property
-    def steps(self) -> Steps:
+    def steps(self) -> Journal:
         """The finished steps below the output location."""
-        return Steps(self.recipe.output)
+        return Journal(self.recipe.output)
 
     @property
     def num_stages(self) -> int:
@@ -110,7 +109,7 @@ def working(recipe: Recipe, command: str) -> Iterator[Work]:
     tracking = tracking_for(recipe.output)
     joined = session.start(recipe.ray.address)
     tracked = tracking.start_run(
-        f"{recipe.name} @ {recipe.output}", params=flat(plain(recipe)), tags={"commit": commit()}
+        f"{recipe.name} @ {recipe.output}", params=flat(asdict(recipe)), tags={"commit": commit()}
     )
     status = "FAILED"
     try:
@@ -141,16 +140,16 @@ def ingest(work: Work) -> Done:
     recipe = work.recipe
     sources = [open_source(source, recipe.data.root) for source in recipe.data.sources]
     stands: dict[str, StreamSummary] = {}
-    with step(work, "ingest"), progress("Ingest", "shards") as told:
+    with step(work, "ingest"), progress("Ingest", "shards") as update:
 
-        def tell(stream: StreamSummary) -> None:
+        def add(stream: StreamSummary) -> None:
             stands[stream.stream] = stream
-            told(*outcome.ingest_progress(stands.values()))
+            update(*outcome.ingest_progress(stands.values()))
 
         def watch(stages: Sequence[StageStands]) -> None:
-            told(*outcome.ingest_progress(stands.values()), outcome.stage_lines(stages))
+            update(*outcome.ingest_progress(stands.values()), outcome.stage_lines(stages))
 
-        summary = graph.ingest(sources, recipe.ingest, recipe.store, tell, watch)
+        summary = graph.ingest(sources, recipe.ingest, recipe.store, add, watch)
     work.console.print(outcome.ingest_table(summary))
     inputs = fingerprint(recipe.data, recipe.ingest, recipe.store)
     if summary.nothing_to_do:
@@ -158,7 +157,7 @@ def ingest(work: Work) -> Done:
         earlier = work.steps.done("ingest", inputs)
         if earlier:
             return earlier
-    return work.steps.record("ingest", inputs, plain(summary), summary.seconds)
+    return work.steps.record("ingest", inputs, asdict(summary), summary.seconds)
 
 
 def export_shards(work: Work) -> None:
@@ -166,12 +165,15 @@ def export_shards(work: Work) -> None:
     store = work.recipe.store
     names = dict.fromkeys(source.stream for source in work.recipe.data.sources)
     parts = {name: parts_of(Ledger(store, name).committed().values()) for name in names}
-    with step(work, "export"), progress("Export WebDataset", "shards", sum(map(len, parts.values()))) as told:
+    with (
+        step(work, "export"),
+        progress("Export WebDataset", "shards", sum(map(len, parts.values()))) as update,
+    ):
         written: list[bool] = []
         for name in filter(parts.get, names):
             for new in streams.export_webdataset(store, name, parts[name]):
                 written.append(new)
-                told(len(written))
+                update(len(written))
     work.say(f"{sum(written)} of {len(written)} shards written as tars below {store}/STREAM/webdataset")
 
 
@@ -226,9 +228,9 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
         if work.live:
             check_live(rows.values(), training.launch, resources, work.session)
         tracked = tracking_for(recipe.output).start_run(
-            f"{stage.name} {run_name[-8:]}", work.tracked.run_id, flat(plain(stage)), {"stage": stage.name}
+            f"{stage.name} {run_name[-8:]}", work.tracked.run_id, flat(asdict(stage)), {"stage": stage.name}
         )
-        with progress(f"Train {stage.name}", "steps", stage.steps) as told:
+        with progress(f"Train {stage.name}", "steps", stage.steps) as update:
             trained = train_stage(
                 training,
                 index,
@@ -240,11 +242,11 @@ def train(work: Work, index: int, start: str | None, training: Training | None =
                 lineage=lineage_of(recipe, {"commit": commit(), **ledgers}, training),
                 resources=resources,
                 session=work.session,
-                progress=lambda done, values: told(done, stage.steps, outcome.losses(values, stage)),
+                progress=lambda done, values: update(done, stage.steps, outcome.losses(values, stage)),
                 validation=validation,
             )
         tracked.finish()
-        return {**plain(trained), "run_id": tracked.run_id}
+        return {**asdict(trained), "run_id": tracked.run_id}
 
     with step(work, name):
         validation = validation_of(recipe, index)
@@ -343,9 +345,9 @@ def tune(work: Work, start: str | None) -> Done:
 
     def search_now() -> Mapping[str, Any]:
         tracked = tracking_for(recipe.output).start_run(
-            f"search {inputs[:8]}", work.tracked.run_id, flat(plain(search)), {"stage": "search"}
+            f"search {inputs[:8]}", work.tracked.run_id, flat(asdict(search)), {"stage": "search"}
         )
-        with progress("Search", "trials", num_trials(search)) as told:
+        with progress("Search", "trials", num_trials(search)) as update:
             result = run_search(
                 training,
                 search,
@@ -358,12 +360,12 @@ def tune(work: Work, start: str | None) -> Done:
                 run=tracked,
                 lineage=partial(lineage_of, recipe, {"commit": commit(), **ledgers}),
                 session=work.session,
-                progress=told,
+                progress=update,
             )
         file = write_winner(work, result, tracked)
         tracked.finish()
         folder = join(recipe.output, "runs", f"search-{inputs[:8]}")
-        return {**plain(result), "run_id": tracked.run_id, "folder": folder, "recipe_file": file}
+        return {**asdict(result), "run_id": tracked.run_id, "folder": folder, "recipe_file": file}
 
     name = work.named("search")
     with step(work, "search"):
@@ -403,9 +405,9 @@ def evaluate_all(work: Work, trained: str, start: str | None) -> Done:
     }
 
     def run_evaluation() -> Mapping[str, Any]:
-        with progress("Evaluate", "models", len(models)) as told:
+        with progress("Evaluate", "models", len(models)) as update:
             found = scores_of(recipe, models)
-            told(len(models))
+            update(len(models))
         for kind, scores in found.items():
             work.tracked.log(0, {f"{kind}/{name}": value for name, value in scores.values.items()})
         return {kind: scores.to_json() for kind, scores in found.items()}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from infra.tracking import Run, Tracking
+from infra.tracking import TrackedRun, Tracking
 from ingest.records import Clip, Reject
 from ingest.stages.references import ReferencedFrames
 from ingest.stores.ledger import Ledger
@@ -14,7 +14,7 @@ from ingest.stores.shards import read_clips
 from pipeline.evaluation.held_out import declared_in_validation
 from pipeline.evaluation.scores import Scores
 from pipeline.recipe import Recipe
-from pipeline.report.facts import Curve, Line, ReportData, SearchCurve, Step, StreamIn, Weights
+from pipeline.report.facts import Curve, Line, ReportData, SearchCurve, StepTime, StreamIn, Weights
 from pipeline.report.views import pick_samples
 from pipeline.run.everything import Finished
 from pipeline.workspace import commit, machine, resolved
@@ -54,10 +54,10 @@ def report_data(finished: Sequence[Finished], tracking: Tracking, command: str) 
     )
 
 
-def steps(finished: Sequence[Finished]) -> list[Step]:
+def steps(finished: Sequence[Finished]) -> list[StepTime]:
     """How long everything took, with the seed in the title where there are several."""
     first = finished[0]
-    found = [Step("Ingest", first.ingest.seconds, "raw archives to shards", first.ingest.earlier)]
+    found = [StepTime("Ingest", first.ingest.seconds, "raw archives to shards", first.ingest.earlier)]
     for run in finished:
         seed = f", seed {run.recipe.training.seed}" if len(finished) > 1 else ""
         parts = [
@@ -69,7 +69,7 @@ def steps(finished: Sequence[Finished]) -> list[Step]:
             where = run.recipe.search.stage % len(parts)
             parts.insert(where, (f"Search{seed}", run.search, f"{trials} trials"))
         parts.append((f"Evaluate{seed}", run.evaluate, f"{len(run.evaluate.result)} kinds of weights"))
-        found += [Step(title, done.seconds, detail, done.earlier) for title, done, detail in parts]
+        found += [StepTime(title, done.seconds, detail, done.earlier) for title, done, detail in parts]
     return found
 
 
@@ -114,7 +114,7 @@ def curves(run: Finished, tracking: Tracking) -> list[Curve]:
     """Every loss over the steps of its stage, from the tracker; of the first seed where there are several."""
     found = []
     for stage, done in zip(run.recipe.training.stages, run.stages, strict=True):
-        tracked = Run(tracking.uri, done.result["run_id"])
+        tracked = TrackedRun(tracking.uri, done.result["run_id"])
         objectives = {objective.name: objective for objective in stage.objectives}
         for stream in stage.streams:
             for loss in stream.objectives:
@@ -129,7 +129,7 @@ def lines(run: Finished, tracking: Tracking) -> list[Line]:
     """What else was seen of every stage while it trained: scores of its checkpoints, and what the system watches."""
     found = []
     for stage, done in zip(run.recipe.training.stages, run.stages, strict=True):
-        tracked = Run(tracking.uri, done.result["run_id"])
+        tracked = TrackedRun(tracking.uri, done.result["run_id"])
         found += validation_lines(run.recipe, stage.name, tracked)
         for watched in run.recipe.training.system.watched:
             unit = "%" if watched.scale == 100 else ""
@@ -142,7 +142,7 @@ def lines(run: Finished, tracking: Tracking) -> list[Line]:
     return found
 
 
-def validation_lines(recipe: Recipe, stage: str, tracked: Run) -> list[Line]:
+def validation_lines(recipe: Recipe, stage: str, tracked: TrackedRun) -> list[Line]:
     """The leading numbers of the checkpoints that were scored."""
     last = tracked.metrics()
     if PREFIX + CLIPS not in last:

@@ -30,7 +30,7 @@ from infra.tracking import tracking_for
 from ingest.cluster.stored import clip_stream
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
-from ingest.stages.shard import Maker, Task, task_rows
+from ingest.stages.shard import Maker, ShardTask, task_rows
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import part_uri, parts_of
 from ingest.stores.webdataset import export_part, tar_uri
@@ -72,7 +72,7 @@ def store_of(source: WebVid, store: str, frames: Frames) -> str:
     """All videos of an archive as clips."""
     settings = Ingest(rows_per_shard=16, frames=frames)
     for shard in source.shards(settings.rows_per_shard):
-        for _ in Maker((source,), settings, store)(task_rows([Task(0, shard).to_json()], [None])):
+        for _ in Maker((source,), settings, store)(task_rows([ShardTask(0, shard).to_json()], [None])):
             pass
     return store
 

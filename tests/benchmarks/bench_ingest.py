@@ -28,7 +28,7 @@ from ingest.decode.resize import resize_short_side
 from ingest.decode.sampling import middle_indices
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
-from ingest.stages.shard import Maker, Task, task_rows
+from ingest.stages.shard import Maker, ShardTask, task_rows
 from tests.benchmarks.films import Film, generate
 
 SETTINGS = Ingest(rows_per_shard=8, frames=Frames(candidates=24, short_side=256))
@@ -81,7 +81,7 @@ def by_graph(source: WebVid, store: str) -> float:
 def by_pool(source: WebVid, store: str) -> float:
     """The same stages and the same store, one process per core and nothing else."""
     rate, done = Rate(skip=SETTINGS.rows_per_shard * machine_cores()), 0
-    tasks = [Task(0, shard) for shard in source.shards(SETTINGS.rows_per_shard)]
+    tasks = [ShardTask(0, shard) for shard in source.shards(SETTINGS.rows_per_shard)]
     with ProcessPoolExecutor(machine_cores(), get_context("spawn")) as pool:
         waiting = [pool.submit(make, source, store, task.to_json()) for task in tasks]
         for _ in as_completed(waiting):

@@ -18,7 +18,7 @@ from statistics import median
 
 from infra.cpus import most_trials, plan_cpus
 from infra.session import Session, start, stop
-from infra.tracking import Run, tracking_for
+from infra.tracking import TrackedRun, tracking_for
 from ingest.cluster.stored import clip_stream
 from pipeline.evaluation.cluster.embed import Checkpoint, Gallery, StartWeights
 from pipeline.evaluation.evaluate import START, evaluate
@@ -71,7 +71,7 @@ class Place:
     folder: Path
     steps: int
     session: Session
-    run: Run
+    run: TrackedRun
 
     @property
     def training(self) -> Training:

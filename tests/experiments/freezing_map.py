@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from infra.objects import join, read_bytes
+from infra.objects import absolute, join, read_bytes
 from pipeline import verbs
 from pipeline.demo.corpus import CorpusSize, make_corpus
 from pipeline.demo.speech_model import write_checkpoint
@@ -25,7 +25,6 @@ from pipeline.recipe import Recipe
 from pipeline.recipes.tvtsv2 import tvtsv2_tiny
 from pipeline.run import everything as run
 from pipeline.run.everything import working
-from pipeline.workspace import absolute
 from tests.pipeline.run.test_run import shortened
 from trainers.recipe import Stage
 from tune.curve import best_point, disagreement, points

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import UserError
-from infra.tracking import Run, Tracking, flat, tracking_for
+from infra.tracking import TrackedRun, Tracking, flat, tracking_for
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_handle_works_in_another_process(tracking: Tracking) -> None:
 
 
 def test_a_tracker_that_fails_stops_neither_the_loop_nor_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    run = Run("http://name:secret@127.0.0.1:9", "run")
+    run = TrackedRun("http://name:secret@127.0.0.1:9", "run")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         with run.stream() as metrics:

@@ -8,16 +8,16 @@ import pytest
 from infra.errors import UserError
 from ingest.records import Clip, Reject, stable_uid
 from ingest.settings import Frames, Ingest
-from ingest.stages.shard import Maker, Task, task_rows
+from ingest.stages.shard import Maker, ShardTask, task_rows
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import read_clips
 from pipeline.quarantine import (
     forget_shards,
+    outcome_lines,
     quarantine,
     set_aside,
     shards_with_rejects,
     table,
-    told,
     try_again,
 )
 from pipeline.recipe import Data, DataSource, Recipe
@@ -50,7 +50,7 @@ def run(recipe: Recipe) -> None:
     committed = Ledger(recipe.store, source.stream).committed()
     for shard in source.shards(recipe.ingest.rows_per_shard):
         if shard.hash not in committed:
-            list(make(task_rows([Task(0, shard).to_json()], [None])))
+            list(make(task_rows([ShardTask(0, shard).to_json()], [None])))
 
 
 def test_rejects_are_counted_tried_again_and_become_clips_once(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_rejects_are_counted_tried_again_and_become_clips_once(tmp_path: Path) -
     write_video(tmp_path / "raw/webvid/videos/p/1.mp4")
     before, now = try_again(recipe, gone.uid)
     assert [isinstance(item, Clip) for item in now] == [True]
-    assert list(told(before, now))[-1] == "now   a clip of 5.0 s with 4 frames"
+    assert list(outcome_lines(before, now))[-1] == "now   a clip of 5.0 s with 4 frames"
     assert len(read_clips(recipe.store, "captioned")) == 2
 
     assert shards_with_rejects(recipe, ["no_such_reason"]) == {}

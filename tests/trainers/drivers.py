@@ -17,7 +17,7 @@ import ray
 
 from infra.cpus import plan_cpus
 from infra.session import start
-from infra.tracking import Run, tracking_for
+from infra.tracking import TrackedRun, tracking_for
 from ingest.cluster.stored import clip_stream
 from tests.faults.processes import below
 from tests.ingest.clips import write_stream
@@ -72,11 +72,11 @@ class Place:
         """Let the held rows pass."""
         (self.folder / "released").touch()
 
-    def new_run(self) -> Run:
+    def new_run(self) -> TrackedRun:
         """A tracked run of its own."""
         return tracking_for(str(self.folder)).start_run("test", params={"seed": 0})
 
-    def train(self, recipe: Training, run: Run, validation: Validation | None = None) -> Trained:
+    def train(self, recipe: Training, run: TrackedRun, validation: Validation | None = None) -> Trained:
         """Train in this process and its Ray."""
         session = start()
         kept = validation.num_cpus if validation else 0.0

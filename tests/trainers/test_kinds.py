@@ -14,7 +14,7 @@ from pipeline.recipes.resolve import kind_from
 from trainers.kinds import TABLE, Tagged, register
 from trainers.objectives.settings import Sorting
 from trainers.recipe import Stage
-from trainers.recipe_json import from_plain
+from trainers.recipe_json import from_values
 from trainers.system_settings import ObjectiveSettings
 
 RECIPE = """
@@ -58,7 +58,7 @@ def margin(tmp_path: Path) -> Iterator[type[Tagged]]:
 def test_a_kind_of_a_recipe_file_is_read_by_its_kind_alone(margin: type[Tagged]) -> None:
     setting = margin(least=0.5)
     stage = Stage("one", streams=(), objectives=(setting,), steps=1)
-    assert from_plain(Stage, json.loads(json.dumps(asdict(stage)))) == stage
+    assert from_values(Stage, json.loads(json.dumps(asdict(stage)))) == stage
     assert setting.built()(setting, None) == "margin of 0.5"
 
 

@@ -16,7 +16,7 @@ from trainers.loop.train import build_learner
 from trainers.models.video_text import VideoTextModel
 from trainers.older_recipes import current
 from trainers.recipe import Training
-from trainers.recipe_json import from_plain
+from trainers.recipe_json import from_values
 from trainers.systems.tvtsv2.settings import TEXT_EMBEDDINGS
 
 OLDER = Path(__file__).parents[1] / "goldens" / "older"
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("name", [path.stem for path in sorted((OLDER / "recipes").iterdir())])
 def test_an_older_recipe_of_ours_is_the_one_of_today(name: str) -> None:
     plain = json.loads((OLDER / "recipes" / f"{name}.json").read_text())
-    assert from_plain(Training, current(plain)) == OURS[name]().training
+    assert from_values(Training, current(plain)) == OURS[name]().training
 
 
 def test_an_older_checkpoint_gives_its_weights_recipe_state_and_lineage() -> None:

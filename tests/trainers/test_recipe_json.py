@@ -7,7 +7,7 @@ import pytest
 
 from tests.trainers.tiny import training
 from trainers.recipe import Cosine, Drops, Optimizer, Ratio, Stage, Training
-from trainers.recipe_json import from_plain
+from trainers.recipe_json import from_values
 
 
 def test_unions_and_families_come_back_as_the_kinds_that_they_were() -> None:
@@ -15,7 +15,7 @@ def test_unions_and_families_come_back_as_the_kinds_that_they_were() -> None:
     optimizer = replace(stage.optimizer, course=Drops(steps_per_epoch=10, epochs=(2, 3)))
     stage = replace(stage, schedule=Ratio((3, 1)), optimizer=optimizer)
     recipe = replace(training(1), stages=(stage,))
-    found = from_plain(Training, json.loads(json.dumps(asdict(recipe))))
+    found = from_values(Training, json.loads(json.dumps(asdict(recipe))))
     assert found == recipe
     kinds = (
         found.system,
@@ -33,7 +33,9 @@ def test_unions_and_families_come_back_as_the_kinds_that_they_were() -> None:
 
 
 def test_absent_fields_take_their_defaults_in_a_union_too() -> None:
-    found = from_plain(Optimizer, {"course": {"kind": "cosine", "floor": 0.1}, "rates": {"all": {"lr": 1.0}}})
+    found = from_values(
+        Optimizer, {"course": {"kind": "cosine", "floor": 0.1}, "rates": {"all": {"lr": 1.0}}}
+    )
     assert found.course == Cosine(floor=0.1)
     assert found.rates["all"].names == ("*",)
 
@@ -64,4 +66,4 @@ def test_what_is_of_no_kind_or_does_not_fit_its_kind_is_named(
 ) -> None:
     plain = json.loads(json.dumps(asdict(training(1).stages[0]))) | change
     with pytest.raises(ValueError, match=sentence):
-        from_plain(Stage, plain)
+        from_values(Stage, plain)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from infra.session import start
-from infra.tracking import Run, tracking_for
+from infra.tracking import TrackedRun, tracking_for
 from ingest.cluster.stored import clip_stream
 from tests.trainers.held import Held, held_stream
 from tests.trainers.tiny import training
@@ -33,7 +33,7 @@ def no_lineage(training: Training) -> dict[str, str]:
     return {}
 
 
-def new_run(folder: Path) -> Run:
+def new_run(folder: Path) -> TrackedRun:
     """The search's tracked run, the same in every process."""
     return tracking_for(str(folder)).start_run("search")
 

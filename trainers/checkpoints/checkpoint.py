@@ -26,7 +26,7 @@ from trainers.models.weights.files import read_file
 from trainers.models.weights.names import fill, own_weights
 from trainers.older_recipes import VERSION, current
 from trainers.recipe import Training
-from trainers.recipe_json import from_plain
+from trainers.recipe_json import from_values
 from trainers.system_settings import SystemSettings
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ def load_model(uri: str) -> tuple[nn.Module, SystemSettings]:
 
     Of the recipe it reads the sizes alone: who only uses the model need not know the kinds of its objectives.
     """
-    system = _from_recipe(uri, lambda plain: from_plain(Sizes, {"system": plain.get("system")}).system)
+    system = _from_recipe(uri, lambda plain: from_values(Sizes, {"system": plain.get("system")}).system)
     model: nn.Module = system.built().build(system)
     load_weights(model, uri)
     return model, system
@@ -127,7 +127,7 @@ class Sizes:
 
 def load_training(uri: str) -> Training:
     """The training that a checkpoint belongs to, whichever version wrote it. UserError for what is no such recipe."""
-    return _from_recipe(uri, lambda plain: from_plain(Training, plain))
+    return _from_recipe(uri, lambda plain: from_values(Training, plain))
 
 
 def _from_recipe(uri: str, read: Callable[[dict[str, Any]], T]) -> T:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.errors import UserError
-from infra.objects import MissingError, exists, join, list_files, local_path, read_bytes, remove, write_bytes
+from infra.objects import MissingError, exists, join, list_files, read_bytes, remove, write_bytes
 from trainers.checkpoints.checkpoint import load_lineage, load_training
 from trainers.recipe import Training
 
@@ -28,12 +28,6 @@ class Committed:
     step: int
     metrics: dict[str, float]
     """What was logged last before it, and its validation scores."""
-
-
-def absolute(uri: str) -> str:
-    """The same place whatever the working folder: workers run in another, where relative paths fail."""
-    path = local_path(uri)
-    return str(path) if path else uri
 
 
 def checkpoint_name(step: int) -> str:

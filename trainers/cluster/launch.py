@@ -16,12 +16,11 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from infra.cpus import CpuPlan, most_workers, plan_cpus
 from infra.errors import UserError, described, sentence_in
-from infra.objects import arrow_filesystem, join
+from infra.objects import absolute, arrow_filesystem, join
 from infra.session import Session, quiet_data
-from infra.tracking import Run
+from infra.tracking import TrackedRun
 from trainers.checkpoints.run_folder import (
     Committed,
-    absolute,
     check_same_training,
     latest_committed,
     mend_book,
@@ -35,7 +34,7 @@ from trainers.cluster.controller import (
     failures_of,
     largest,
 )
-from trainers.cluster.scoring import beside, check_gpus, handed_on, kept_by
+from trainers.cluster.scoring import check_gpus, checkpoint_config, result_checkpoint, validation_config
 from trainers.cluster.worker import Job, work
 from trainers.data.feed import preparing_tasks, rows_per_block, steps_of
 from trainers.data.frame_choice import FrameChoice
@@ -97,7 +96,7 @@ def train_stage(
     storage: str,
     run_name: str,
     start: str | None,
-    run: Run,
+    run: TrackedRun,
     lineage: Mapping[str, str],
     resources: CpuPlan,
     session: Session,
@@ -123,13 +122,13 @@ def train_stage(
     mend_book(folder)
     kept = latest_committed(folder)
     threads = training.launch.threads or (resources.threads if len(counts) == 1 else 0)
-    kin = {**lineage, "stage": stage.name}
+    saved_with = {**lineage, "stage": stage.name}
     first = absolute(start) if start else None
-    job = Job(training, stage_index, folder, first, run, kin, threads, counts, validation)
+    job = Job(training, stage_index, folder, first, run, saved_with, threads, counts, validation)
     if kept:
         check_same_training(kept, training, stage_index, lineage)
         if kept.step == stage.steps:
-            return Trained.at(handed_on(job))
+            return Trained.at(result_checkpoint(job))
     with _sigint_as_before(), _reported(run, kept.step if kept else 0, progress):
         try:
             _trainer(job, streams, resources, session).fit()
@@ -141,7 +140,7 @@ def train_stage(
         raise UserError(
             f"training {folder} ended after {reached} and Ray gave no reason; run it again to continue"
         )
-    return Trained.at(handed_on(job))
+    return Trained.at(result_checkpoint(job))
 
 
 def worker_counts(stage: Stage, launch: Launch) -> tuple[int, ...]:
@@ -245,10 +244,10 @@ def _trainer(job: Job, streams: Mapping[str, ClipStream], resources: CpuPlan, se
             name=Path(folder).name,
             storage_path=str(Path(folder).parent),
             storage_filesystem=filesystem,
-            checkpoint_config=kept_by(job),
+            checkpoint_config=checkpoint_config(job),
             callbacks=[BookCopy(job.folder)],
         ),
-        validation_config=beside(job),
+        validation_config=validation_config(job),
     )
     trainer.policies = {"failure_policy": NoRetryOfPermanent(launch.max_failures)}
     if fewest < most:
@@ -269,7 +268,7 @@ def _sigint_as_before() -> Iterator[None]:
 
 
 @contextmanager
-def _reported(run: Run, step: int, progress: Progress | None) -> Iterator[None]:
+def _reported(run: TrackedRun, step: int, progress: Progress | None) -> Iterator[None]:
     """Hand to `progress`, once a second, what the worker writes to the tracker: its one way to this process."""
     ended = threading.Event()
 
@@ -290,7 +289,7 @@ def _reported(run: Run, step: int, progress: Progress | None) -> Iterator[None]:
         watcher.join()
 
 
-def _check_tracking(run: Run, session: Session) -> None:
+def _check_tracking(run: TrackedRun, session: Session) -> None:
     if session.num_nodes > 1 and run.uri.startswith("sqlite:"):
         raise UserError(
             "workers on other machines cannot write to a sqlite file; set MLFLOW_TRACKING_URI to a server"

@@ -1,4 +1,4 @@
-"""Checkpoints are scored in a Ray task beside the training, which waits for none of them before its end."""
+"""Checkpoints are scored in a Ray task validation_config the training, which waits for none of them before its end."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from infra.cpus import CpuPlan
 from infra.errors import UserError, described, sentence_in
 from infra.objects import join
 from infra.session import Session
-from infra.tracking import Run
+from infra.tracking import TrackedRun
 from trainers.checkpoints.run_folder import Committed, all_committed, checkpoint_step
 from trainers.cluster.worker import Job
 from trainers.evaluation.validation import FAILED, PREFIX, Validation
@@ -28,14 +28,16 @@ class Scoring:
 
     folder: str
     validation: Validation
-    run: Run
+    run: TrackedRun
 
     def __call__(self, checkpoint: Any, **_: Any) -> dict[str, Any]:
         """The scores of Ray Train's checkpoint, or in their place what went wrong: Ray itself would only log it."""
         uri = join(self.folder, checkpoint.path.rstrip("/").rpartition("/")[2])
         try:
             found = self.scores(uri)
-        except Exception as error:  # the training goes on; `handed_on` tries those kept again and raises
+        except (
+            Exception
+        ) as error:  # the training goes on; `result_checkpoint` tries those kept again and raises
             self.run.log(checkpoint_step(uri), {FAILED: 1.0})
             return {FAILED: described(error).strip()}
         best = self.validation.best
@@ -52,7 +54,7 @@ class Scoring:
         return found
 
 
-def beside(job: Job) -> ValidationConfig | None:
+def validation_config(job: Job) -> ValidationConfig | None:
     """Train runs one such task at a time and waits for the last at the end; what a kill ended is begun again."""
     if job.validation is None:
         return None
@@ -60,7 +62,7 @@ def beside(job: Job) -> ValidationConfig | None:
     return ValidationConfig(scoring, ray_remote_kwargs=_declared(job.validation))
 
 
-def kept_by(job: Job) -> CheckpointConfig:
+def checkpoint_config(job: Job) -> CheckpointConfig:
     """The newest checkpoints, or the best; the newest is always among them."""
     count = job.training.launch.keep_checkpoints
     if job.validation is None or job.validation.best is None:
@@ -68,7 +70,7 @@ def kept_by(job: Job) -> CheckpointConfig:
     return CheckpointConfig(count, RANK, "max")
 
 
-def handed_on(job: Job) -> Committed:
+def result_checkpoint(job: Job) -> Committed:
     """The last checkpoint of a finished stage, or the best of those kept; scores that are missing are taken now."""
     kept = all_committed(job.folder)
     if job.validation is None:

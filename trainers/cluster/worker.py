@@ -16,7 +16,7 @@ from ray.train.torch import get_device
 
 from infra.cpus import machine_cores
 from infra.objects import join, local_path, upload_folder
-from infra.tracking import Run
+from infra.tracking import TrackedRun
 from trainers.checkpoints import checkpoint
 from trainers.checkpoints.checkpoint import Snapshot
 from trainers.checkpoints.run_folder import checkpoint_name, checkpoint_step
@@ -37,7 +37,7 @@ class Job:
     folder: str
     """URI of the run: checkpoints and Train's book of them."""
     start: str | None
-    run: Run
+    run: TrackedRun
     lineage: dict[str, str]
     threads: int
     """Threads of a worker's tensor operations; 0: the cores of its machine, divided by the workers on it."""

@@ -63,14 +63,14 @@ Sent = tuple[Batch, torch.cuda.Event | None]
 """A batch and what happens when it has arrived; None: it was there at once."""
 
 
-class Journey:
+class DeviceCopy:
     """Host to device: on a CUDA stream of its own, from page-locked memory, while earlier batches are trained on."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def send(self, batch: Batch) -> Sent:
+    def start(self, batch: Batch) -> Sent:
         """Start the copies; called by the thread that reads."""
         if self._side is None:
             return batch, None
@@ -78,7 +78,7 @@ class Journey:
         with torch.cuda.stream(self._side):
             return pinned.to(self._device), self._side.record_event()
 
-    def arrive(self, sent: Sent) -> Batch:
+    def finish(self, sent: Sent) -> Batch:
         """What is computed from now on waits for the copies, and their memory is not used again before it is done."""
         batch, copied = sent
         if copied is not None:
@@ -111,7 +111,7 @@ class Reader:
         self._first_row = steps_of(stage, seed, index, 0, step) * self._stream.batch_size
         self._num_batches = steps_of(stage, seed, index, step, stage.steps)
         self._open = open_stream
-        self._journey = Journey(device)
+        self._copy = DeviceCopy(device)
         self._queue: queue.Queue[Sent | Exception] = queue.Queue(BATCHES_AHEAD)
         # A daemon: a worker that fails must not wait for a thread that waits for it.
         threading.Thread(target=self._read, name=f"reader {self._stream.name}", daemon=True).start()
@@ -121,7 +121,7 @@ class Reader:
             found = self._queue.get()
             if isinstance(found, Exception):
                 raise found
-            yield self._journey.arrive(found)
+            yield self._copy.finish(found)
 
     def _read(self) -> None:
         if not self._num_batches:
@@ -130,7 +130,7 @@ class Reader:
             for number, columns in enumerate(self._open()):
                 batch = to_batch(columns, self._system)
                 self._check(batch, self._first_row + number * self._stream.batch_size)
-                self._queue.put(self._journey.send(batch))
+                self._queue.put(self._copy.start(batch))
             raise UserError(f"stream {self._stream.name!r} ended before the last step")
         except Exception as error:  # raised where the batch is asked for
             self._queue.put(error)

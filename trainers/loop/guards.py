@@ -31,7 +31,7 @@ def unit_or_nan(total: Float[Tensor, ""]) -> Float[Tensor, ""]:
 
 
 @dataclass(frozen=True)
-class _Step:
+class _StepRecord:
     number: int
     stream: str
     uids: Tensor
@@ -51,8 +51,8 @@ class Guard:
         """`folder`: URI of the run."""
         self._folder = folder
         self._most = most_in_a_row
-        self._pending: list[_Step] = []
-        self._in_a_row: dict[str, list[_Step]] = defaultdict(list)
+        self._pending: list[_StepRecord] = []
+        self._in_a_row: dict[str, list[_StepRecord]] = defaultdict(list)
         self._unread: dict[str, int] = defaultdict(int)
 
     def skip_unless_finite(
@@ -68,7 +68,7 @@ class Guard:
     ) -> None:
         """Step `number`, taken or skipped, with the uids of its clips, its losses and its gradient norm."""
         values = {name: value.detach() for name, value in values.items()}
-        self._pending.append(_Step(number, stream.name, uids, values, skipped))
+        self._pending.append(_StepRecord(number, stream.name, uids, values, skipped))
 
     def settle(self) -> int:
         """Steps skipped since the last call. UserError, on every rank, after too many in a row; also after as many of a
@@ -83,7 +83,7 @@ class Guard:
         self._pending = []
         return int(sum(flags))
 
-    def _count_unread(self, step: _Step) -> None:
+    def _count_unread(self, step: _StepRecord) -> None:
         self._unread[step.stream] = 0 if step.uids.any() else self._unread[step.stream] + 1
         if self._unread[step.stream] >= self._most:
             raise UserError(
@@ -91,7 +91,7 @@ class Guard:
                 f"{step.number}, could be read: its shards are damaged, or their frames are not what the recipe takes"
             )
 
-    def _stop(self, steps: list[_Step]) -> None:
+    def _stop(self, steps: list[_StepRecord]) -> None:
         first, last = steps[0], steps[-1]
         uri = join(self._folder, FOLDER, f"steps-{first.number:08d}-{last.number:08d}.json")
         uids = _of_all_ranks([[uid for uid, _ in readable(step.uids)] for step in steps])

@@ -17,7 +17,7 @@ from trainers.ranks import num_ranks
 from trainers.recipe import Stage, Stream, Training
 
 
-class Window:
+class Meters:
     """Means over the steps since metrics were last logged. Values stay on the device until then."""
 
     def __init__(self, training: Training, stage: Stage, steps_done: int, device: torch.device) -> None:

@@ -17,7 +17,7 @@ from trainers.draws import mixed
 from trainers.loop.freezing import freeze, named_parameters
 from trainers.loop.gradients import Gradients
 from trainers.loop.guards import Guard, memory_named, unit_or_nan
-from trainers.loop.meters import Window
+from trainers.loop.meters import Meters
 from trainers.loop.optimizers import build_optimizer, set_rates
 from trainers.loop.parts import Computing, backward_in_parts, means_of, weighted_sum
 from trainers.loop.profiling import profiled
@@ -204,38 +204,38 @@ def train(learner: Learner, batches: Batches, log: Report, save: Report, folder:
     gradients = Gradients(named_parameters(task.model, task.objectives).items(), optimizer)
     guard = Guard(folder, launch.max_skipped)
     trace = Trace(folder, learner.step) if launch.trace_batches else None
-    window = Window(learner.training, stage, learner.step, learner.device)
+    meters = Meters(learner.training, stage, learner.step, learner.device)
     with memory_named(stage, launch), profiled(launch.profile, folder) as profile_step:
         while learner.step < stage.steps:
-            with window.waiting:
+            with meters.waiting:
                 stream, batch = next(batches)
             set_rates(optimizer, learner.step, stage.steps, stage.optimizer)
             task.before_step(learner.step)
             losses = learner.backward(stream, batch)  # by name of the objective
             grad_norm = gradients.norm()
-            if window.is_new(stream):
-                window.note(stream, gradients.by_tower())
-            if window.is_new(stream, every=10):  # it costs a pass over one clip
-                window.note(stream, learner.probe(stream, batch))
+            if meters.is_new(stream):
+                meters.note(stream, gradients.by_tower())
+            if meters.is_new(stream, every=10):  # it costs a pass over one clip
+                meters.note(stream, learner.probe(stream, batch))
             gradients.clip(grad_norm, stage.optimizer.max_grad_norm)
             skipped = guard.skip_unless_finite(optimizer, grad_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             task.after_step(1 - skipped)
             learner.step += 1
-            window.add(stream, batch, losses, grad_norm)
+            meters.add(stream, batch, losses, grad_norm)
             guard.add(learner.step, stream, batch.clips.uids, {**losses, "grad_norm": grad_norm}, skipped)
             if trace:
                 trace.add(learner.step, stream.name, batch)
             last = learner.step == stage.steps
             if learner.step % launch.log_every == 0 or last:
                 learner.skipped += guard.settle()
-                log(learner.step, window.close(optimizer, learner.skipped))
+                log(learner.step, meters.close(optimizer, learner.skipped))
             if learner.step % launch.checkpoint_every == 0 or last:
                 learner.skipped += guard.settle()
                 if trace:
                     trace.write(learner.step)
-                save(learner.step, window.latest)
+                save(learner.step, meters.latest)
             profile_step()
 
 

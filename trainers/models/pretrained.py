@@ -19,7 +19,7 @@ from trainers.models.weights.names import fill
 from trainers.models.weights.places import files_at
 from trainers.older_recipes import current_usage
 from trainers.recipe import Pixels
-from trainers.recipe_json import from_plain
+from trainers.recipe_json import from_values
 from trainers.system_settings import SystemSettings
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -87,7 +87,7 @@ def _usage(uri: str) -> Usage:
                 f"{uri} is in format version {version}, but this Reelscript reads {FORMAT_VERSION}; "
                 "use the version that wrote it, or export the checkpoint again"
             )
-        usage = from_plain(Usage, plain if version == FORMAT_VERSION else current_usage(plain))
+        usage = from_values(Usage, plain if version == FORMAT_VERSION else current_usage(plain))
         check_sides(usage.system.image_size, usage.pixels)
         usage.system.check(usage.num_frames)
     except ValueError as error:

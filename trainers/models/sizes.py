@@ -1,7 +1,7 @@
 """Sizes of the parts that models are built of; no torch, so that recipes can name them."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Flavour = Literal["b", "h"]
 Activation = Literal["quick_gelu", "gelu"]
@@ -67,6 +67,7 @@ class SortingHead:
     layer_norm_eps: float = 1e-6
 
 
+@runtime_checkable
 class DualEncoder(Protocol):
     """A video and a text tower with one embedding, and what is built on them."""
 

@@ -15,10 +15,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from infra.cpus import most_trials, plan_cpus
 from infra.errors import UserError, sentence_in
-from infra.objects import arrow_filesystem, join, remove, write_bytes
+from infra.objects import absolute, arrow_filesystem, join, remove, write_bytes
 from infra.session import Session
-from infra.tracking import Run
-from trainers.checkpoints.run_folder import absolute
+from infra.tracking import TrackedRun
 from trainers.cluster.launch import ClipStream
 from trainers.evaluation.protocol import Declared
 from trainers.recipe import Training
@@ -60,7 +59,7 @@ def run_search(
     storage: str,
     run_name: str,
     start: str | None,
-    run: Run,
+    run: TrackedRun,
     lineage: Lineage,
     session: Session,
     progress: Progress | None = None,
@@ -123,7 +122,7 @@ def _in_order(finished: Sequence[Trial], trials: Sequence[tuple[Setting, int]]) 
 
 
 def _fit_planned(shared: Shared, trials: Sequence[tuple[Setting, int]]) -> list[Failed]:
-    """Run those of the trials that have no scores yet."""
+    """TrackedRun those of the trials that have no scores yet."""
     missing = [trial for trial in trials if not shared.book.has(*trial)]
     if not missing:
         return []
@@ -178,7 +177,7 @@ def _fit(
     config: tune.TuneConfig,
     space: Mapping[str, Any] | None = None,
 ) -> tune.ResultGrid:
-    """Run Tune's trials; our own objects, not Tune's, say what came of them."""
+    """TrackedRun Tune's trials; our own objects, not Tune's, say what came of them."""
     # Tune's own loggers write tables nobody reads here, and cost a second of imports per trial.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its tables are printed even when asked for silence
@@ -258,4 +257,4 @@ def _reported(shared: Shared, total: int, progress: Progress | None) -> Iterator
 def _share_done(shared: Shared, one: Started) -> float:
     if shared.book.has(one.setting, one.seed):
         return 1.0
-    return min(0.99, Run(shared.run.uri, one.run_id).metrics().get("step", 0.0) / shared.steps)
+    return min(0.99, TrackedRun(shared.run.uri, one.run_id).metrics().get("step", 0.0) / shared.steps)

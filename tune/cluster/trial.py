@@ -11,7 +11,7 @@ from infra.cpus import CpuPlan
 from infra.errors import UserError
 from infra.objects import join
 from infra.session import Session
-from infra.tracking import Run
+from infra.tracking import TrackedRun
 from trainers.checkpoints.run_folder import checkpoint_name, latest_committed
 from trainers.cluster.launch import ClipStream, Trained, train_stage
 from trainers.evaluation.protocol import Declared
@@ -43,7 +43,7 @@ class Shared:
     plan: CpuPlan
     concurrent: int
     session: Session
-    run: Run
+    run: TrackedRun
 
     @property
     def book(self) -> Book:
@@ -96,7 +96,7 @@ def train_and_score(shared: Shared, setting: Setting, seed: int) -> Trial:
     return trial
 
 
-def _train(shared: Shared, setting: Setting, seed: int, run: Run) -> tuple[str, int, bool]:
+def _train(shared: Shared, setting: Setting, seed: int, run: TrackedRun) -> tuple[str, int, bool]:
     """Train to the end, or as far as the trial is among the better half: checkpoint, steps, whether it was stopped."""
     if shared.search.scheduler == "grid":
         done = [_train_stage(shared, setting, seed, run)]
@@ -122,7 +122,7 @@ def _train(shared: Shared, setting: Setting, seed: int, run: Run) -> tuple[str, 
 
 
 def _in_thread(
-    shared: Shared, setting: Setting, seed: int, run: Run
+    shared: Shared, setting: Setting, seed: int, run: TrackedRun
 ) -> "tuple[threading.Thread, Future[Trained]]":
     """The training, going on beside whoever watches its checkpoints."""
     training: Future[Trained] = Future()
@@ -166,7 +166,7 @@ def _wait_for(folder: str, step: int, training: "Future[Trained]") -> None:
     training.result()
 
 
-def _train_stage(shared: Shared, setting: Setting, seed: int, run: Run) -> Trained:
+def _train_stage(shared: Shared, setting: Setting, seed: int, run: TrackedRun) -> Trained:
     """The searched stage, in the trial's own folder and tracked run."""
     training = trial_training(shared.training, shared.search, setting, seed)
     if shared.search.scheduler == "asha":  # checkpoints are compared, and all stay until they were
@@ -177,7 +177,7 @@ def _train_stage(shared: Shared, setting: Setting, seed: int, run: Run) -> Train
 
 
 def _train_later_stage(
-    shared: Shared, setting: Setting, seed: int, run: Run, index: int, start: str
+    shared: Shared, setting: Setting, seed: int, run: TrackedRun, index: int, start: str
 ) -> Trained:
     """A stage after it, beside the trial's folder and in a tracked run below the trial's."""
     training = trial_training(shared.training, shared.search, setting, seed)
@@ -189,7 +189,7 @@ def _train_later_stage(
 
 
 def _trained(
-    shared: Shared, training: Training, index: int, name: str, start: str | None, run: Run
+    shared: Shared, training: Training, index: int, name: str, start: str | None, run: TrackedRun
 ) -> Trained:
     return train_stage(
         training,

@@ -1,8 +1,8 @@
 """Where an endless order of input shards begins for a row, worked out by hand."""
 
-from ingest.order.input_shards import Slots
+from ingest.order.input_shards import ShardOrder
 
-SLOTS = Slots(num_shards=3, seed=5)
+SLOTS = ShardOrder(num_shards=3, seed=5)
 
 
 def counts(*by_place: int | None) -> list[int | None]:

@@ -11,7 +11,7 @@ from infra.errors import StorageError, UserError
 from ingest.records import Reject, stable_uid, to_table
 from ingest.source import InputShard
 from ingest.sources.folder import Folder
-from ingest.stages.shard import Task
+from ingest.stages.shard import ShardTask
 from tests.conftest import S3Server
 from tests.ingest.media_files import jpeg
 from tests.ingest.sources.reading import media_of, read_all, reasons_of
@@ -115,7 +115,9 @@ def test_a_name_that_is_no_text_costs_its_medium(tmp_path: Path) -> None:
     root = write(tmp_path / os.fsdecode(b"films-\xff"), {"a.mp4": "", "a.txt": "a"}).parent
     write(root, {os.fsdecode(b"b\xff.mp4"): "", "c\u3000\n.mp4": "", "c\u3000\n.txt": "c"})
     source = Folder(str(root))
-    shards = [Task.from_json(Task(0, shard).to_json()).shard for shard in source.shards(64)]  # as they travel
+    shards = [
+        ShardTask.from_json(ShardTask(0, shard).to_json()).shard for shard in source.shards(64)
+    ]  # as they travel
     found = [item for shard in shards for item in source.read(shard)]
     assert [media.key for media in media_of(found)] == ["c\u3000\n.mp4"]
     assert reasons_of(found) == ["bad_name", "bad_name"]
@@ -158,17 +160,17 @@ def test_files_that_come_later_make_shards_of_their_own_and_leave_the_others_as_
     first = source.shards(2)
     assert names(first) == [["0.mp4", "2.mp4"], ["4.mp4", "6.mp4"], ["8.mp4"]]
     some = [first[1].slot]
-    assert sorted(names(source.shards_beside(2, some))) == names(first)  # as a run that was stopped left it
+    assert sorted(names(source.shards_with(2, some))) == names(first)  # as a run that was stopped left it
 
     write(tmp_path, {"1.mp4": "", "3.mp4": "", "9.mp4": "", "new/a.mp4": ""})
     slots = [shard.slot for shard in first]
-    grown = source.shards_beside(2, slots)
+    grown = source.shards_with(2, slots)
     assert [shard.hash for shard in grown[:3]] == [shard.hash for shard in first]
     assert names(grown[3:]) == [["1.mp4", "3.mp4"], ["9.mp4"], ["a.mp4"]]
 
     write(tmp_path, {"0.mp4": "other"})
     (tmp_path / "8.mp4").unlink()
-    changed = source.shards_beside(2, slots)
+    changed = source.shards_with(2, slots)
     assert (changed[0].slot, changed[0].hash == first[0].hash) == (
         first[0].slot,
         False,
@@ -181,7 +183,7 @@ def test_files_that_come_later_make_shards_of_their_own_and_leave_the_others_as_
         ["a.mp4"],
     ]
     with pytest.raises(UserError, match="two runs at a time"):
-        source.shards_beside(2, [*slots, grown[0].slot.replace("2.mp4", "4.mp4")])
+        source.shards_with(2, [*slots, grown[0].slot.replace("2.mp4", "4.mp4")])
 
 
 def test_a_folder_in_a_bucket_reads_as_one_on_disk(tmp_path: Path, s3_server: S3Server) -> None:

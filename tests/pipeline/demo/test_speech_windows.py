@@ -8,9 +8,9 @@ from pipeline.demo.grammar import ALL_EVENTS, narration
 from pipeline.demo.speech_scores import start_errors_s, word_errors
 from pipeline.demo.speech_windows import (
     Lesson,
+    NarratedWindow,
     Phrase,
     Sentence,
-    Window,
     draw_window,
     english_tokenizer,
     mel_of,
@@ -29,7 +29,7 @@ def phrases():
 
 
 def window(duration_s, *sentences):
-    return Window(np.zeros(int(duration_s * SAMPLE_RATE), np.float32), sentences, duration_s)
+    return NarratedWindow(np.zeros(int(duration_s * SAMPLE_RATE), np.float32), sentences, duration_s)
 
 
 def test_two_sentences_are_said_between_their_times():

@@ -10,7 +10,7 @@ import simplejpeg
 from ingest.records import Clip, Reject, Utterance
 from pipeline.demo.grammar import ALL_THINGS, MOTIONS, Event, evaluation_caption, narration, ordered_caption
 from pipeline.evaluation.scores import Scores
-from pipeline.report.facts import Curve, Line, ReportData, SearchCurve, Step, StreamIn, Weights
+from pipeline.report.facts import Curve, Line, ReportData, SearchCurve, StepTime, StreamIn, Weights
 from trainers.evaluation.declarations import declared_by
 from trainers.evaluation.protocol import Declared, Example, HeldOut, Hit, Measured
 from trainers.evaluation.protocols.retrieval import Retrieval
@@ -161,14 +161,14 @@ def _still(events: list[Event]) -> Clip:
     return Clip("still", "m", "cc12m", "image", "raw/0.tar", 0, 0, captions=(caption,), frames=picture)
 
 
-def _steps() -> tuple[Step, ...]:
+def _steps() -> tuple[StepTime, ...]:
     return (
-        Step("Corpus", 41, "1,212 videos, 12,000 stills, 5 broken on purpose"),
-        Step("Ingest", 96, "1,540 clips, 60 videos transcribed"),
-        Step("Stage stills", 118, "300 steps, stands for CLIP"),
-        Step("Search", 164, "4 depths, 1 seed"),
-        Step("Stage tvtsv2", 105, "400 steps"),
-        Step("Evaluate", 24, "100 clips, 3 kinds of weights", earlier=True),
+        StepTime("Corpus", 41, "1,212 videos, 12,000 stills, 5 broken on purpose"),
+        StepTime("Ingest", 96, "1,540 clips, 60 videos transcribed"),
+        StepTime("Stage stills", 118, "300 steps, stands for CLIP"),
+        StepTime("Search", 164, "4 depths, 1 seed"),
+        StepTime("Stage tvtsv2", 105, "400 steps"),
+        StepTime("Evaluate", 24, "100 clips, 3 kinds of weights", earlier=True),
     )
 
 

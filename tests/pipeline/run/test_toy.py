@@ -8,7 +8,7 @@ import pytest
 
 from infra.journal import Done
 from infra.objects import join
-from infra.tracking import Run, tracking_for
+from infra.tracking import TrackedRun, tracking_for
 from pipeline import verbs
 from pipeline.recipes.resolve import resolve
 from pipeline.run import everything as run
@@ -32,7 +32,7 @@ def test_a_system_that_only_its_recipe_file_knows_is_trained_searched_scored_and
         assert not searched.result["failed"]
         evaluated = run.evaluate_all(work, trial["checkpoint"], None)
         winner = with_setting(recipe.training, recipe.search, Setting(**searched.result["winner"]))
-        read = Run(tracking_for(recipe.output).uri, trial["run_id"])
+        read = TrackedRun(tracking_for(recipe.output).uri, trial["run_id"])
         label = read.start_child("label")  # the tracked run of the trial's second stage
         stages = (_done(read), _done(label))
         ingested = Done("ingest", {}, 0.0, earlier=True)
@@ -53,5 +53,5 @@ def test_a_system_that_only_its_recipe_file_knows_is_trained_searched_scored_and
         assert words in page
 
 
-def _done(tracked: Run) -> Done:
+def _done(tracked: TrackedRun) -> Done:
     return Done("stage", {"run_id": tracked.run_id}, 0.0, earlier=False)

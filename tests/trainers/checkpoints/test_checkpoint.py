@@ -19,7 +19,7 @@ from trainers.models.weights.names import fill
 from trainers.objectives.settings import Contrastive
 from trainers.older_recipes import current
 from trainers.recipe import Begin, Launch, Optimizer, Training
-from trainers.recipe_json import from_plain
+from trainers.recipe_json import from_values
 
 CPU = torch.device("cpu")
 
@@ -193,4 +193,4 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
 def test_a_recipe_survives_json() -> None:
     launch = Launch(workers="4:16", use_gpu=True)
     recipe = replace(training(3), init="s3://bucket/start.safetensors", launch=launch)
-    assert from_plain(Training, current(json.loads(json.dumps(recipe_json(recipe))))) == recipe
+    assert from_values(Training, current(json.loads(json.dumps(recipe_json(recipe))))) == recipe

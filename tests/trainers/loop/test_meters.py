@@ -5,17 +5,17 @@ import torch
 
 from tests.trainers.small_models import small_batch
 from tests.trainers.tiny import NARRATED, SYSTEM, training
-from trainers.loop.meters import Window
+from trainers.loop.meters import Meters
 
 RECIPE = training(10)
 STAGE = RECIPE.stages[0]
 
 
-def fresh_window(steps_done: int = 0) -> Window:
-    return Window(RECIPE, STAGE, steps_done, torch.device("cpu"))
+def fresh_window(steps_done: int = 0) -> Meters:
+    return Meters(RECIPE, STAGE, steps_done, torch.device("cpu"))
 
 
-def closed(window: Window) -> dict[str, float]:
+def closed(window: Meters) -> dict[str, float]:
     groups = [{"params": [torch.zeros(1)], "name": "rest"}]
     return window.close(torch.optim.SGD(groups, lr=0.1), skipped_steps=0)
 

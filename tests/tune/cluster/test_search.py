@@ -15,7 +15,7 @@ from ray.util import placement_group_table
 from infra.errors import UserError
 from infra.objects import exists, join, read_bytes, write_bytes
 from infra.session import start
-from infra.tracking import Run, tracking_for
+from infra.tracking import TrackedRun, tracking_for
 from ingest.cluster.stored import clip_stream
 from tests.ingest.clips import write_stream
 from tests.trainers.tiny import SYSTEM, training
@@ -83,7 +83,7 @@ def searched(
     score: object,
     store: str,
     storage: str,
-    run: Run,
+    run: TrackedRun,
     steps: int = 2,
     recipe: Training | None = None,
 ) -> SearchResult:
