@@ -1,0 +1,368 @@
+"""What decides the weights, given the shards: system, stages, optimiser, seed. Complete, typed data."""
+
+import difflib
+import math
+import re
+from bisect import bisect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import accumulate
+from typing import Literal
+
+from trainers.draws import mixed
+from trainers.system_settings import ObjectiveSettings, Reads, SystemSettings
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """From stored frames to the tower's input (TVTSv2, 10.2)."""
+
+    short_side: int = 268
+    """Short side of the frame from which windows are cut; frames stored at this side are not resized before."""
+    crop: int = 224
+    """Side of the random (training) or central (evaluation) window."""
+    resize: Literal["nearest", "bicubic"] = "nearest"
+    """"nearest": frames of another side are resized by nearest neighbour before the window is cut, as published;
+    fine patterns turn into false ones. "bicubic": the window, cut from the frame as stored and possibly larger
+    than the tower's input, is resized to it on the training device, antialiased, as CLIP's own frames were.
+    (Both measured: `trainers/models/README.md`.)"""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """ImageNet's constants, as published for all sizes; CLIP's own towers were trained with CLIP_MEAN, CLIP_STD."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One named stream of a stage: which clips, how many a step, what is read of them, which objectives."""
+
+    name: str
+    """Stream of the store, e.g. "narrated"."""
+    batch_size: int
+    """Clips per global batch; does not depend on the number of workers."""
+    reads: Reads
+    """What the system reads of a clip beside its frames."""
+    objectives: dict[str, float]
+    """Names of objectives of the stage and their weights in the sum."""
+    frames: int = 12
+    """Frames per clip, one drawn from each of as many equal slices (TVTSv2, 10.1); 1 for still images."""
+    rows_per_unit: int = 4
+    """u: rows per unit; a global batch is batch_size / u units, a multiple of every allowed worker count."""
+
+
+@dataclass(frozen=True)
+class Alternate:
+    """Streams take turns, each with its own optimiser step (TVTSv2, section 9)."""
+
+    kind: Literal["alternate"] = "alternate"
+
+    def __call__(self, step: int, seed: int, num_streams: int) -> int:
+        """Index of the stream of this step (steps count from 0)."""
+        return step % num_streams
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Streams take turns of so many steps each, spread evenly: of 3 and 1 the second comes once in four."""
+
+    steps: tuple[int, ...]
+    """Steps of each stream in a round."""
+    kind: Literal["ratio"] = "ratio"
+
+    def __call__(self, step: int, seed: int, num_streams: int) -> int:
+        """Index of the stream of this step: the one that is furthest behind its share. ValueError unless every stream
+        has a number of steps."""
+        if len(self.steps) != num_streams or min(self.steps) < 0 or not sum(self.steps):
+            raise ValueError(f"schedule.steps: {self.steps} are not the steps of {num_streams} streams")
+        return _round(self.steps)[step % sum(self.steps)]
+
+
+@cache
+def _round(steps: tuple[int, ...]) -> tuple[int, ...]:
+    total, taken, order = sum(steps), [0] * len(steps), []
+    for place in range(1, total + 1):
+        behind = [count * place - total * done for count, done in zip(steps, taken, strict=True)]
+        index = behind.index(max(behind))
+        taken[index] += 1
+        order.append(index)
+    return tuple(order)
+
+
+@dataclass(frozen=True)
+class SeededDraw:
+    """The stream of every step is drawn, decided by the seed and the step alone."""
+
+    shares: tuple[float, ...] = ()
+    """How likely each stream is, beside the others; none: all alike."""
+    kind: Literal["seeded_draw"] = "seeded_draw"
+
+    def __call__(self, step: int, seed: int, num_streams: int) -> int:
+        """Index of the stream of this step. ValueError unless every stream has a share."""
+        shares = self.shares or (1.0,) * num_streams
+        if len(shares) != num_streams or min(shares) < 0 or not sum(shares):
+            raise ValueError(f"schedule.shares: {shares} are not the shares of {num_streams} streams")
+        drawn = mixed("schedule", seed, step) / 2**63 * sum(shares)
+        return min(bisect(list(accumulate(shares)), drawn), num_streams - 1)
+
+
+Schedule = Alternate | Ratio | SeededDraw
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Rates stay as they are, after a warm-up."""
+
+    warmup_steps: int = 0
+    kind: Literal["constant"] = "constant"
+
+    def __call__(self, step: int, steps: int) -> float:
+        """What multiplies every rate in step number `step` (from 0) of `steps`."""
+        return warm_up(step, self.warmup_steps) or 1.0
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Rates times 0.1 after each epoch of `epochs` (TVTSv2, section 8)."""
+
+    steps_per_epoch: int
+    epochs: tuple[int, ...] = (6, 8)
+    warmup_steps: int = 0
+    kind: Literal["drops"] = "drops"
+
+    def __call__(self, step: int, steps: int) -> float:
+        """See `Constant`."""
+        finished = step // self.steps_per_epoch
+        return warm_up(step, self.warmup_steps) or float(
+            0.1 ** sum(finished >= epoch for epoch in self.epochs)
+        )
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Rates fall in a straight line to `floor` at the end."""
+
+    warmup_steps: int = 0
+    floor: float = 0.0
+    """Share of the rates that is left at the end."""
+    kind: Literal["linear"] = "linear"
+
+    def __call__(self, step: int, steps: int) -> float:
+        """See `Constant`."""
+        through = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
+        return warm_up(step, self.warmup_steps) or self.floor + (1 - self.floor) * (1 - through)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Rates fall along half a cosine to `floor` at the end."""
+
+    warmup_steps: int = 0
+    floor: float = 0.0
+    """Share of the rates that is left at the end."""
+    from_zero: bool = False
+    """The warm-up begins with a step at rate 0, as in transformers' schedules; else with the first of its shares."""
+    kind: Literal["cosine"] = "cosine"
+
+    def __call__(self, step: int, steps: int) -> float:
+        """See `Constant`."""
+        if step < self.warmup_steps:
+            return (step + (not self.from_zero)) / self.warmup_steps
+        through = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * through)) / 2
+
+
+def warm_up(step: int, warmup_steps: int) -> float | None:
+    """The share of the rates in a step of the warm-up; None after it."""
+    return (step + 1) / warmup_steps if step < warmup_steps else None
+
+
+Course = Constant | Drops | Linear | Cosine
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A learning rate and the parameters that have it."""
+
+    lr: float
+    names: tuple[str, ...] = ("*",)
+    """Shell patterns of parameter names; one that matches nothing is an error."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW, with rates and decay by the names of parameters (those of objectives begin with "objectives.")."""
+
+    rates: dict[str, Rate] = field(default_factory=lambda: {"all": Rate(1e-4)})
+    """By name, shown as lr/NAME: a parameter has the first rate of which a pattern matches."""
+    weight_decay: float = 0.05
+    undecayed: tuple[str, ...] = ()
+    """Shell patterns of the names that are not decayed; one that matches nothing is an error."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-6
+    form: Literal["published", "torch"] = "published"
+    """ "published": transformers 4.10.2's (eps on the uncorrected root, decay after the step); "torch":
+    torch.optim.AdamW, fused. (Both measured: `trainers/models/README.md`.)"""
+    unused: Literal["step", "skip"] = "step"
+    """Parameters without a gradient in a step: "step" with a zero gradient as published, or "skip" them, so that what a
+    stream does not use neither drifts nor decays. (Both measured: `trainers/models/README.md`.)"""
+    course: Course = field(default_factory=Constant)
+    """How all rates go up and down over the stage."""
+    max_grad_norm: float | None = None
+    """Gradient clipping; None as published."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What a stage does not take over from the stage before; all else is carried on, and must be there."""
+
+    fresh: tuple[str, ...] = ()
+    """Parts that start as they are built: first parts of parameter names ("head"), or "objectives.NAME" for the
+    state of an objective. A momentum copy is built as a copy of the model as it begins the stage."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training with fixed streams, objectives, schedule, freezing and optimiser."""
+
+    name: str
+    streams: tuple[Stream, ...]
+    objectives: tuple[ObjectiveSettings, ...]
+    """Those that the streams weigh, by their names."""
+    steps: int
+    """Optimiser steps."""
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Alternate)
+    """Which stream a step takes."""
+    train: tuple[str, ...] = ("*",)
+    """Shell patterns of the names of parameters that are trained; one that matches nothing is an error."""
+    freeze: tuple[str, ...] = ()
+    """Shell patterns of those that are kept as they are all the same, e.g. "text.blocks.[0-8].*"."""
+    frozen_below: dict[str, int] = field(default_factory=dict)
+    """By tower ("text"), how many of its lowest blocks are kept as they are."""
+    begin: Begin = field(default_factory=Begin)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the loop is run; does not change what it computes."""
+
+    workers: int | str = 1
+    """Training workers; the units of every global batch must divide by their number. A range, e.g. 4:16, takes of the
+    numbers that divide the largest for which the cluster has room beside the readers, also when nodes come or go."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What every worker holds: "ddp" the whole model, "fsdp" its share of every block (FSDP2), with checkpoints in as
+    many parts as workers."""
+    use_gpu: bool | None = None
+    """None: where the cluster has GPUs."""
+    threads: int = 0
+    """CPU threads per worker; 0 divides the machine's cores by the workers on it."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Compute precision of the towers; losses and norms stay in fp32."""
+    compile: bool = False
+    """Compile the blocks of towers and head with torch.compile; the first steps then take minutes."""
+    checkpoint_activations: bool = False
+    """Keep only the input of each block for the backward pass and compute the block again there: less memory for a
+    third more computing."""
+    parts: int = 1
+    """Parts in which every worker takes its share of a batch, one after another, for less memory. Objectives that
+    compare clips still see the whole global batch: features are computed twice, once without a graph
+    (arXiv:2101.06983)."""
+    checkpoint_every: int = 100
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints kept; or, where the recipe says what is best, the best and the newest."""
+    max_failures: int = 3
+    """Restarts from the last checkpoint before a run is given up."""
+    log_every: int = 10
+    """Steps between logged metrics."""
+    max_skipped: int = 10
+    """Steps in a row, of one stream or of all, that may be skipped because a loss or gradient is not finite; after so
+    many the run stops. Counted whenever metrics are logged."""
+    trace_batches: bool = False
+    """Write which clips every step used to trace/*.parquet below the run (`trainers.loop.trace`)."""
+    profile: int = 0
+    """Steps to record with torch's profiler, after the first five; 0: none. A Chrome trace and a table of the ten
+    dearest operations are written to profile/ below the run."""
+
+    def __post_init__(self) -> None:
+        """ValueError for a `workers` that is no number and no range."""
+        if not 1 <= self.fewest_workers <= self.most_workers:
+            raise ValueError(f"launch.workers: {self.workers!r} is neither a number nor a range such as 4:16")
+
+    def on_gpu(self, num_gpus: float) -> bool:
+        """Whether a cluster with so many GPUs trains on them."""
+        return num_gpus > 0 if self.use_gpu is None else self.use_gpu
+
+    @property
+    def fewest_workers(self) -> int:
+        """The lower end of `workers`."""
+        return _ends(self.workers)[0]
+
+    @property
+    def most_workers(self) -> int:
+        """The upper end of `workers`."""
+        return _ends(self.workers)[1]
+
+
+def _ends(workers: int | str) -> tuple[int, int]:
+    """(0, 0) for what is no range."""
+    found = re.fullmatch(r"(\d+)(?::(\d+))?", str(workers))
+    return (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+
+
+@dataclass(frozen=True)
+class Training:
+    """System, stages and seed: with the shards they decide the weights."""
+
+    system: SystemSettings
+    pixels: Pixels
+    stages: tuple[Stage, ...]
+    seed: int = 0
+    init: str | None = None
+    """Start weights: a hub id (`owner/name` or `owner/name@revision`), or a file, folder or URI, in a layout that the
+    system knows or our own (checkpoint or export); what it does not cover starts fresh. None: all fresh."""
+    init_parts: dict[str, str] = field(default_factory=dict)
+    """Places of start weights for single parts of the model (first parts of parameter names), each in a layout that the
+    system knows of that part."""
+    launch: Launch = field(default_factory=Launch)
+
+    def __post_init__(self) -> None:
+        """Every tower has its number of frozen blocks, 0 where none was given, so that a search can name it.
+
+        ValueError for a tower that there is not, more blocks than it has, and objectives that are not the stage's.
+        """
+        filled = tuple(_checked(stage, self.system.towers) for stage in self.stages)
+        object.__setattr__(self, "stages", filled)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the longest clips, and so of those that are evaluated."""
+        return max(stream.frames for stage in self.stages for stream in stage.streams)
+
+
+def _checked(stage: Stage, towers: Mapping[str, int]) -> Stage:
+    for tower, count in stage.frozen_below.items():
+        if tower not in towers:
+            raise ValueError(
+                f"stage {stage.name!r}: frozen_below.{tower}: there is no such tower; {_known(tower, towers)}"
+            )
+        if not 0 <= count <= towers[tower]:
+            raise ValueError(
+                f"stage {stage.name!r}: frozen_below.{tower} is {count}, but the tower has {towers[tower]} blocks"
+            )
+    names = [objective.name for objective in stage.objectives]
+    for stream in stage.streams:
+        for name in stream.objectives:
+            if name not in names:
+                raise ValueError(
+                    f"stream {stream.name!r}: objectives names an unknown {name!r}; {_known(name, names)}"
+                )
+    return replace(stage, frozen_below={tower: stage.frozen_below.get(tower, 0) for tower in towers})
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
