@@ -15,14 +15,15 @@ from ingest.stages.transcribe import Transcribe
 from ingest.stores.ledger import Ledger, Line
 from ingest.stores.quarantine import forget, rejects_by_shard
 from pipeline.recipe import Recipe
-from pipeline.run import everything as run
-from pipeline.terminal import outcome
+from pipeline.run.ingest import ingest
+from pipeline.run.recipe_run import running
+from pipeline.terminal import tables
 from pipeline.workspace import located, open_source
 
 
 def quarantine(recipe: Recipe, command: str, only: str | None, retry: bool, reasons: Sequence[str]) -> None:
     """`reelscript quarantine`: the table; or one medium tried again; or all (of these reasons), as ingest would."""
-    located_recipe, console = located(recipe), outcome.terminal()
+    located_recipe, console = located(recipe), tables.terminal()
     if only is not None:
         for line in outcome_lines(*try_again(located_recipe, only)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -30,9 +31,9 @@ def quarantine(recipe: Recipe, command: str, only: str | None, retry: bool, reas
         holders = shards_with_rejects(located_recipe, reasons)
         console.print(f"{sum(map(len, holders.values()))} input shards are made anew.", highlight=False)
         if holders:
-            with run.working(recipe, command) as work:
-                forget_shards(work.recipe, holders)
-                run.ingest(work)
+            with running(recipe, command) as run:
+                forget_shards(run.recipe, holders)
+                ingest(run)
     elif aside := set_aside(located_recipe):
         console.print(table(aside))
         console.print()

@@ -15,41 +15,45 @@ from pipeline.recipe import Recipe, Validating
 from pipeline.recipes.recipe_file import FUNCTION
 from pipeline.report.facts import Weights
 from pipeline.report.page import write_report
-from pipeline.run import everything as run
-from pipeline.run.everything import Finished, Work, working
+from pipeline.run.evaluate import evaluate
+from pipeline.run.everything import Finished, everything
+from pipeline.run.ingest import check_root, export_shards, ingest
+from pipeline.run.recipe_run import RecipeRun, running
 from pipeline.run.report_facts import report_data
-from pipeline.terminal import outcome
+from pipeline.run.search import check_search, search
+from pipeline.run.train import train_until, trained_before
+from pipeline.terminal import tables
 from pipeline.terminal.progress import progress
 from pipeline.workspace import located
 
 
 def run_all(recipe: Recipe, command: str) -> None:
     """`reelscript run`: every step, then the table and the page."""
-    run.check_root(recipe)
-    with working(recipe, command) as work:
-        show(work, [run.everything(work)])
+    check_root(recipe)
+    with running(recipe, command) as run:
+        show(run, [everything(run)])
 
 
 def run_ingest(recipe: Recipe, command: str, export: str | None = None) -> None:
     """`reelscript ingest`."""
-    run.check_root(recipe)
-    with working(recipe, command) as work:
-        run.ingest(work)
+    check_root(recipe)
+    with running(recipe, command) as run:
+        ingest(run)
         if export is not None:
-            run.export_shards(work)
+            export_shards(run)
 
 
 def run_train(recipe: Recipe, command: str, stream: bool = False) -> None:
     """`reelscript train`: all stages; `stream`: on clips straight from their sources."""
     scored = recipe.validation.stream
     recipe = replace(recipe, validation=Validating()) if stream else recipe
-    with working(recipe, command) as work:
+    with running(recipe, command) as run:
         if stream and scored:
-            work.say(
+            run.say(
                 f"Checkpoints are not scored on {scored}: that reads the store, and --stream writes none."
             )
-        checkpoint = run.train_until(replace(work, live=stream), work.num_stages)
-        work.say(f"The checkpoint that it ended with: {checkpoint}")
+        checkpoint = train_until(replace(run, live=stream), run.num_stages)
+        run.say(f"The checkpoint that it ended with: {checkpoint}")
 
 
 def run_tune(recipe: Recipe, command: str) -> None:
@@ -59,35 +63,35 @@ def run_tune(recipe: Recipe, command: str) -> None:
             "There is nothing to search: set --search.space, e.g. --search.space "
             "stages.0.optimizer.weight_decay grid:0.01,0.05,0.2."
         )
-    run.check_tuning(located(recipe))
-    with working(recipe, command) as work:
-        found = run.tune(work, run.train_until(work, work.searched))
-        work.say(f"Train with it: reelscript train {found.result['recipe_file']}:{FUNCTION}")
+    check_search(located(recipe))
+    with running(recipe, command) as run:
+        found = search(run, train_until(run, run.searched))
+        run.say(f"Train with it: reelscript train {found.result['recipe_file']}:{FUNCTION}")
 
 
 def run_evaluate(recipe: Recipe, command: str, checkpoint: str | None) -> None:
     """`reelscript evaluate`: a given checkpoint, or the one that the recipe's training ended with."""
-    with working(recipe, command) as work:
+    with running(recipe, command) as run:
         start = None
-        if checkpoint is None and work.num_stages > 1:
-            start = run.trained_before(work, work.num_stages - 2)
-        trained = absolute(checkpoint) if checkpoint else run.trained_before(work, work.num_stages - 1)
-        done = run.evaluate_all(work, trained, start)
+        if checkpoint is None and run.num_stages > 1:
+            start = trained_before(run, run.num_stages - 2)
+        trained = absolute(checkpoint) if checkpoint else trained_before(run, run.num_stages - 1)
+        done = evaluate(run, trained, start)
         found = [Weights(kind, kind, (Scores.from_json(value),)) for kind, value in done.result.items()]  # type: ignore[arg-type]
-        work.console.print(outcome.metrics_table(found))
+        run.console.print(tables.metrics_table(found))
 
 
 def run_demo(recipe: Recipe, command: str, seeds: Sequence[int]) -> None:
     """`reelscript demo`: make the corpus and the speech model, then everything, once per seed."""
     recipe = located(recipe)
-    outcome.terminal().print(
+    tables.terminal().print(
         "This takes about 8 minutes per seed on 2 cores. It can be stopped: the same command continues.\n",
         highlight=False,
     )
     make_inputs(recipe)
-    with working(recipe, command) as work:
-        finished = [run.everything(replace(work, recipe=seeded(work.recipe, seed))) for seed in seeds]
-        show(work, finished)
+    with running(recipe, command) as run:
+        finished = [everything(replace(run, recipe=seeded(run.recipe, seed))) for seed in seeds]
+        show(run, finished)
 
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
@@ -122,17 +126,17 @@ def make_inputs(recipe: Recipe) -> None:
         write_checkpoint(model)
 
 
-def show(work: Work, finished: Sequence[Finished]) -> None:
+def show(run: RecipeRun, finished: Sequence[Finished]) -> None:
     """The table on the terminal, and the page beside the output and with the tracked run."""
-    recipe = work.recipe
+    recipe = run.recipe
     tracking = tracking_for(recipe.output)
-    data = report_data(finished, tracking, work.command)
+    data = report_data(finished, tracking, run.command)
     page = join(recipe.output, "report.html")
     write_report(data, page)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "report.html"
         copy.write_bytes(read_bytes(page))
-        work.tracked.log_artifact(copy)
-    work.console.print()
-    work.console.print(outcome.metrics_table(data.weights))
-    work.say(f"\nReport  [bold]{page}[/]\nRuns    mlflow ui --backend-store-uri {tracking.uri}")
+        run.tracked.log_artifact(copy)
+    run.console.print()
+    run.console.print(tables.metrics_table(data.weights))
+    run.say(f"\nReport  [bold]{page}[/]\nRuns    mlflow ui --backend-store-uri {tracking.uri}")

@@ -24,9 +24,9 @@ from infra import objects
 from infra.cpus import CpuPlan
 from infra.errors import UserError
 from ingest.cluster.pools import alive, plan_pools
-from ingest.cluster.units import MAX_BLOCKS, Transform, in_units
-from ingest.order.choice import Choice
+from ingest.cluster.units import MAX_BLOCKS, in_units
 from ingest.order.input_shards import ShardOrder
+from ingest.order.rows import Rows, UnitWork
 from ingest.order.windows import STREAM_SCHEMA
 from ingest.records import stable_uid
 from ingest.settings import Ingest, Pool
@@ -48,34 +48,21 @@ class LiveStream:
     sources: tuple[Source, ...]
     settings: Ingest
 
-    def __call__(
-        self,
-        *,
-        seed: int,
-        first_row: int,
-        num_rows: int,
-        unit_rows: int,
-        choice: Choice | None = None,
-        prepare: Transform | None = None,
-        tasks: int = 1,
-        task_cpus: float = 0.5,
-    ) -> Dataset:
-        """Rows [first_row, first_row + num_rows) of the order, as `ingest.cluster.stored.clip_stream` gives them.
+    def __call__(self, rows: Rows, work: UnitWork = UnitWork(tasks=1)) -> Dataset:
+        """Rows of the order, as `ingest.cluster.stored.StoredStream` gives them.
 
-        Its actors are as many as `tasks` and share CPUs with them; each declares half of `task_cpus`, since Ray Data
-        does not know of them and believes that it has the whole. Raises UserError for sources without input shards
-        and pools that the cluster has no room for, ValueError for rows that are not whole units.
+        Its actors are as many as `work.tasks` and share CPUs with them; each declares half of `work.task_cpus`, since
+        Ray Data does not know of them and believes that it has the whole. UserError for sources without input shards
+        and pools that the cluster has no room for.
         """
-        if num_rows % unit_rows:
-            raise ValueError(f"num_rows: {num_rows} rows are not whole units of {unit_rows}")
-        size = unit_rows * -(-num_rows // (unit_rows * MAX_BLOCKS))
-        stop = first_row + num_rows
-        cuts = [{"first_row": row, "num_rows": min(size, stop - row)} for row in range(first_row, stop, size)]
+        size = rows.unit * -(-rows.count // (rows.unit * MAX_BLOCKS))
+        stop = rows.first + rows.count
+        cuts = [{"first": row, "count": min(size, stop - row)} for row in range(rows.first, stop, size)]
         planned = self._tasks()
         record = Ledger(self.record, self.stream)
         maker = Maker(self.sources, self.settings, self.record)
-        feeder = Feeder(maker, ShardOrder(len(planned), seed), choice)
-        speech, decode = self.pools(tasks, task_cpus)
+        feeder = Feeder(maker, ShardOrder(len(planned), rows.seed), work.choice)
+        speech, decode = self.pools(work.tasks, work.task_cpus)
         numbered = ray.data.from_items(cuts, override_num_blocks=max(1, len(cuts))).map_batches(
             _Numbered,
             fn_constructor_args=(planned, record, feeder, speech, decode),
@@ -84,7 +71,7 @@ class LiveStream:
             batch_format="pyarrow",
             num_cpus=0,  # it waits for those that work
         )
-        dataset = in_units(numbered, unit_rows, [prepare] if prepare else [], tasks, task_cpus)
+        dataset = in_units(numbered, rows.unit, [work.prepare] if work.prepare else [], work)
         dataset.context.execution_options.preserve_order = True
         return dataset
 
@@ -165,7 +152,7 @@ class _Numbered:
 
     def __call__(self, cuts: pa.Table) -> Iterator[pa.Table]:
         for cut in cuts.to_pylist():
-            row, stop = cut["first_row"], cut["first_row"] + cut["num_rows"]
+            row, stop = cut["first"], cut["first"] + cut["count"]
             if row != self._row:  # the first rows of the plan, or some that Ray asks for again
                 self._tables, self._held = self._from(row), STREAM_SCHEMA.empty_table()
             while row < stop:

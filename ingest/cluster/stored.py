@@ -10,9 +10,10 @@ import ray.data
 from ray.data import Dataset
 
 from infra.errors import UserError, as_user_errors
-from ingest.cluster.units import MAX_BLOCKS, Transform, in_units
+from ingest.cluster.units import MAX_BLOCKS, in_units
 from ingest.order.choice import Choice, chosen_frames
 from ingest.order.row_groups import Order, row_groups
+from ingest.order.rows import Rows, UnitWork
 from ingest.order.windows import read_window
 from ingest.settings import Frames
 from ingest.stages.references import ReferencedFrames
@@ -23,42 +24,51 @@ from ingest.stores.webdataset import export_part
 _DECODED_AT_ONCE = 16  # clips; a block of more would be large
 
 
-def clip_stream(
-    store: str,
-    stream: str,
-    *,
-    seed: int,
-    first_row: int,
-    num_rows: int,
-    unit_rows: int,
-    choice: Choice | None = None,
-    frames: Frames | None = None,
-    prepare: Transform | None = None,
-    tasks: int = 2,
-    task_cpus: float = 0.5,
-) -> Dataset:
-    """Clips in the order of (ledger, seed): rows [first_row, first_row + num_rows) of the endless order.
+@dataclass(frozen=True)
+class StoredStream:
+    """The committed clips of one stream of a store."""
 
-    Rows are those of CLIP_SCHEMA with `position`, `epoch` and `valid`, or what `prepare` makes of them; each block
-    holds exactly `unit_rows` rows. Of a clip's candidate frames only those that `choice` takes are delivered.
-    `frames`: the settings of a store of references, whose frames are decoded on the way. Units are decoded and
-    prepared by at most `tasks` tasks at a time of `task_cpus` each. Raises UserError for a stream without clips,
-    ValueError for rows that are not whole units.
-    """
-    if num_rows % unit_rows:
-        raise ValueError(f"num_rows: {num_rows} rows are not whole units of {unit_rows}")
-    order = Order(row_groups(stored_parts(store, stream)), seed)
-    cuts = order.cuts(first_row, num_rows, MAX_BLOCKS)
-    rows = [{"first_row": first, "num_rows": count} for first, count in cuts]
-    decode = _decoding(frames, choice)
-    reader = _WindowReader(store, stream, order, choice, decode is not None)
-    dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows))).map_batches(
-        reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5
-    )
-    work = [step for step in (decode, prepare) if step]
-    dataset = in_units(dataset, unit_rows, work, tasks, task_cpus)
-    dataset.context.execution_options.preserve_order = True
-    return dataset
+    store: str
+    stream: str
+    frames: Frames | None = None
+    """The settings of a store of references, whose frames are decoded on the way."""
+
+    def __call__(self, rows: Rows, work: UnitWork = UnitWork()) -> Dataset:
+        """Rows of the endless order of (ledger, seed): those of CLIP_SCHEMA with `position`, `epoch` and `valid`, or
+        what `work.prepare` makes of them. UserError for a stream without clips."""
+        order = Order(row_groups(stored_parts(self.store, self.stream)), rows.seed)
+        cuts = [
+            {"first": first, "count": count}
+            for first, count in order.cuts(rows.first, rows.count, MAX_BLOCKS)
+        ]
+        decode = _decoding(self.frames, work.choice)
+        reader = _WindowReader(self.store, self.stream, order, work.choice, decode is not None)
+        read = ray.data.from_items(cuts, override_num_blocks=max(1, len(cuts))).map_batches(
+            reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5
+        )
+        dataset = in_units(read, rows.unit, [step for step in (decode, work.prepare) if step], work)
+        dataset.context.execution_options.preserve_order = True
+        return dataset
+
+    def once(self, choice: Choice | None = None) -> Dataset:
+        """Every clip once, in stored order, with the frames that `choice` takes in epoch 0. UserError as above."""
+        uris = [{"uri": uri} for uri in self._uris()]
+        plan = ray.data.from_items(uris, override_num_blocks=min(len(uris), MAX_BLOCKS))
+        reader = _PartReader(self.stream, choice, self.frames)
+        dataset = plan.map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+        dataset.context.execution_options.preserve_order = True
+        return dataset
+
+    def here(self, choice: Choice | None = None) -> Iterator[pa.Table]:
+        """The same clips read in this process, a table after the other."""
+        reader = _PartReader(self.stream, choice, self.frames)
+        for uri in self._uris():
+            yield from reader(pa.table({"uri": [uri]}))
+
+    def _uris(self) -> list[str]:
+        return [
+            part_uri(self.store, self.stream, part.name) for part in stored_parts(self.store, self.stream)
+        ]
 
 
 @dataclass(frozen=True)
@@ -73,34 +83,10 @@ class _WindowReader:
 
     def __call__(self, cuts: pa.Table) -> Iterator[pa.Table]:
         for cut in cuts.to_pylist():
-            for window in self.order.windows(cut["first_row"], cut["num_rows"]):
+            for window in self.order.windows(cut["first"], cut["count"]):
                 rows = read_window(self.store, self.stream, window, self.choice)
                 _check(rows, self.stream, self.decoded)
                 yield rows
-
-
-def stored_clips(
-    store: str, stream: str, *, choice: Choice | None = None, frames: Frames | None = None
-) -> Dataset:
-    """Every committed clip of a stream once, in stored order; `choice` (in epoch 0) and `frames` as for `clip_stream`.
-
-    Raises UserError for a stream without clips.
-    """
-    uris = [{"uri": part_uri(store, stream, part.name)} for part in stored_parts(store, stream)]
-    plan = ray.data.from_items(uris, override_num_blocks=min(len(uris), MAX_BLOCKS))
-    reader = _PartReader(stream, choice, frames)
-    dataset = plan.map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
-    dataset.context.execution_options.preserve_order = True
-    return dataset
-
-
-def read_stored(
-    store: str, stream: str, *, choice: Choice | None = None, frames: Frames | None = None
-) -> Iterator[pa.Table]:
-    """The same clips read in this process, a table after the other."""
-    reader = _PartReader(stream, choice, frames)
-    for part in stored_parts(store, stream):
-        yield from reader(pa.table({"uri": [part_uri(store, stream, part.name)]}))
 
 
 @dataclass(frozen=True)

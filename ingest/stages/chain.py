@@ -1,10 +1,12 @@
-"""The one runner: stages in order over one medium; whatever goes wrong with it becomes a Reject."""
+"""The chain of ingest, read aloud: what a medium goes through to become clips.
 
-from collections.abc import Callable
+Whatever a stage does not want, or cannot do, becomes a Reject in its place, and the others go on.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from infra.errors import UserError
 from ingest.decode.failure import MediaError
@@ -12,11 +14,86 @@ from ingest.records import Clip, Media, Reject, stable_uid
 from ingest.settings import Ingest
 from ingest.stages.cut import Cut
 from ingest.stages.fetch import content_hash, local_file
-from ingest.stages.filters import EnoughMotion, EnoughSpeech, LargeStill, Once, fitting
+from ingest.stages.filters import EnoughMotion, EnoughSpeech, LargeStill, Once, Probe, fitting
 from ingest.stages.frames import StillFrame, VideoFrames, limits
-from ingest.stages.probe import Probe
 
 Result = TypeVar("Result")
+Stage = tuple[str, Callable[[Any], Any]]
+"""The stage that a failure is named by, and what is called: a record -> a record, several, or a Reject."""
+
+
+@dataclass(frozen=True)
+class ClipMaker:
+    """From the media of one input shard to their clips."""
+
+    settings: Ingest
+    narrated: bool
+    once: Once = field(default_factory=Once)
+
+    def __call__(self, media: Media) -> list[Clip | Reject]:
+        """The clips of a medium, each with its frames, or the Rejects in their place."""
+        make = self._still if media.kind == "image" else self._video
+        # A video's file is at hand over all its stages, so a failure to fetch it surfaces around them.
+        made = caught(media, "fetch", lambda: make(media))
+        return _with_hashes([made], media) if isinstance(made, Reject) else made
+
+    def _still(self, media: Media) -> list[Clip | Reject]:
+        return _with_hashes(_through(self.still_stages(media), media), media)
+
+    def _video(self, media: Media) -> list[Clip | Reject]:
+        with local_file(media) as path:
+            return _with_hashes(_through(self.video_stages(media, path), media), media, path)
+
+    def still_stages(self, media: Media) -> Sequence[Stage]:
+        """What a still image goes through."""
+        chosen, sign = self.settings, self._sign(media)
+        frame = StillFrame(chosen.frames)
+        return (
+            ("fetch", lambda still: self.once(still, sign)),
+            ("fetch", LargeStill(chosen.filters.min_short_side)),
+            ("cut", self._cut),
+            ("cut", lambda clip: _with_id(clip, sign)),
+            ("frames", lambda clip: frame(clip, media)),
+        )
+
+    def video_stages(self, media: Media, path: Path) -> Sequence[Stage]:
+        """What a video goes through, whose file is at `path`."""
+        chosen, sign = self.settings, self._sign(media, path)
+        probe = Probe(limits(chosen.frames), fitting(chosen.filters))
+        frames = VideoFrames(chosen.frames)
+        return (
+            ("fetch", lambda video: self.once(video, sign)),
+            ("probe", lambda video: probe(video, path)),
+            ("cut", self._cut),
+            ("cut", lambda clip: _with_id(clip, sign)),
+            ("cut", EnoughSpeech(chosen.filters.min_words_per_s)),
+            ("frames", lambda clip: frames(clip, path)),
+            ("frames", EnoughMotion(chosen.filters.min_motion)),
+        )
+
+    @property
+    def _cut(self) -> Cut:
+        return Cut(self.settings.narrated if self.narrated else self.settings.captioned, self.narrated)
+
+    def _sign(self, media: Media, path: Path | None = None) -> str:
+        """What is equal for media that are the same."""
+        by_content = self.settings.filters.duplicates == "content"
+        return (by_content and content_hash(media, path)) or media.uid
+
+
+def _through(stages: Sequence[Stage], media: Media) -> list[Any]:
+    """One stage after the other; a Reject takes no further part."""
+    items: list[Any] = [media]
+    for name, call in stages:
+        items = [made for item in items for made in _made(media, name, call, item)]
+    return items
+
+
+def _made(media: Media, name: str, call: Callable[[Any], Any], item: Any) -> Sequence[Any]:
+    if isinstance(item, Reject):
+        return [item]
+    made = caught(media, name, lambda: call(item))
+    return made if isinstance(made, list) else [made]
 
 
 def guarded(media: Media, stage: str, call: Callable[[], Result | Reject]) -> Result | Reject:
@@ -43,65 +120,7 @@ def caught(media: Media, stage: str, call: Callable[[], Result | Reject]) -> Res
         return Reject(media.uid, stage, "unexpected", detail, media.source, media.uri)
 
 
-@dataclass(frozen=True)
-class ClipMaker:
-    """Fetch, probe, cut, frames and the filters between: from the media of one input shard to their clips."""
-
-    settings: Ingest
-    narrated: bool
-    once: Once = field(default_factory=Once)
-
-    def __call__(self, media: Media) -> list[Clip | Reject]:
-        """The clips of a medium, each with its frames, or the Rejects in their place."""
-        make = self._still if media.kind == "image" else self._video
-        # A video's file is at hand over all its stages, so a failure to fetch it surfaces around them.
-        made = caught(media, "fetch", lambda: make(media))
-        return _hashed([made], media) if isinstance(made, Reject) else made
-
-    def _still(self, media: Media) -> list[Clip | Reject]:
-        frame, large = StillFrame(self.settings.frames), LargeStill(self.settings.filters.min_short_side)
-        sign = self._sign(media)
-        kept = self.once(media, sign)
-        fits = kept if isinstance(kept, Reject) else large(kept)
-        if isinstance(fits, Reject):
-            return _hashed([fits], media)
-        return _hashed(self._each_clip(fits, sign, lambda clip: frame(clip, fits)), media)
-
-    def _video(self, media: Media) -> list[Clip | Reject]:
-        with local_file(media) as path:
-            sign = self._sign(media, path)
-            kept = self.once(media, sign)
-            probe = Probe(limits(self.settings.frames), fitting(self.settings.filters))
-            probed = kept if isinstance(kept, Reject) else caught(media, "probe", lambda: probe(media, path))
-            if isinstance(probed, Reject):
-                return _hashed([probed], media, path)
-            frames = VideoFrames(self.settings.frames)
-            moving = EnoughMotion(self.settings.filters.min_motion)
-            return _hashed(
-                self._each_clip(probed, sign, lambda clip: moving(frames(clip, path))), media, path
-            )
-
-    def _sign(self, media: Media, path: Path | None = None) -> str:
-        """What is equal for media that are the same."""
-        by_content = self.settings.filters.duplicates == "content"
-        return (by_content and content_hash(media, path)) or media.uid
-
-    def _each_clip(
-        self, media: Media, sign: str, frames: Callable[[Clip], Clip | Reject]
-    ) -> list[Clip | Reject]:
-        cut = Cut(self.settings.narrated if self.narrated else self.settings.captioned, self.narrated)
-        clips = caught(media, "cut", lambda: cut(media))
-        if isinstance(clips, Reject):
-            return [clips]
-        spoken = EnoughSpeech(self.settings.filters.min_words_per_s)
-        said = [spoken(_signed(clip, sign)) for clip in clips]
-        return [
-            clip if isinstance(clip, Reject) else caught(media, "frames", partial(frames, clip))
-            for clip in said
-        ]
-
-
-def _hashed(made: list[Clip | Reject], media: Media, path: Path | None = None) -> list[Clip | Reject]:
+def _with_hashes(made: list[Clip | Reject], media: Media, path: Path | None = None) -> list[Clip | Reject]:
     """The same; Rejects with the hash of the medium's bytes, taken once."""
     if not any(isinstance(item, Reject) for item in made):
         return made
@@ -109,7 +128,7 @@ def _hashed(made: list[Clip | Reject], media: Media, path: Path | None = None) -
     return [replace(item, content=content) if isinstance(item, Reject) else item for item in made]
 
 
-def _signed(clip: Clip, sign: str) -> Clip:
+def _with_id(clip: Clip, sign: str) -> Clip:
     """The clip of a medium known by its content has an id by content too: the same one in every input shard."""
     if sign == clip.media_uid:
         return clip

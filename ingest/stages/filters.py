@@ -2,7 +2,8 @@
 
 import io
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import simplejpeg
@@ -11,7 +12,7 @@ from PIL import Image
 
 from ingest import settings
 from ingest.decode.images import is_jpeg
-from ingest.decode.isolation import Facts
+from ingest.decode.isolation import Facts, Limits, decoder
 from ingest.records import Clip, Media, Reject
 from ingest.stores.pictures import is_ppm
 
@@ -41,6 +42,20 @@ class Fitting:
 def fitting(chosen: settings.Filters) -> Fitting:
     """The lengths and sizes that a recipe keeps."""
     return Fitting(chosen.min_duration_s, chosen.max_duration_s, chosen.min_short_side)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Set aside what is no sound video: empty, cut off, no video track, no container, a header that lies; and what
+    does not fit."""
+
+    limits: Limits
+    fitting: Fitting = Fitting()
+
+    def __call__(self, media: Media, path: Path) -> Media | Reject:
+        """The medium with its true duration and whether it has sound. Raises MediaError."""
+        facts = decoder(self.limits).index(path)
+        return self.fitting(replace(media, duration_s=facts.duration_s, has_sound=facts.has_sound), facts)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ingest.stages.filters import fitting
 from ingest.stages.frames import limits
 from ingest.stages.references import ReferencedFrames
 from ingest.stages.transcribe import Transcribe
-from ingest.stores.commit import ClipWriter, ShardPlace, commit_shard
+from ingest.stores.commit import ClipWriter, ShardCommit, ShardPlace
 from ingest.stores.ledger import Line, Part
 from ingest.tally import ShardProgress
 
@@ -74,7 +74,7 @@ class Listener:
     sources: tuple[Source, ...]
     settings: Ingest
 
-    def __call__(self, tasks: pa.Table, report: Report = lambda step: None) -> Iterator[pa.Table]:
+    def __call__(self, tasks: pa.Table, report: Report = lambda progress: None) -> Iterator[pa.Table]:
         """Rows of tasks to rows with their media."""
         for text in tasks["task"].to_pylist():
             yield task_rows([text], [list(self._heard(ShardTask.from_json(text), report))])
@@ -82,13 +82,13 @@ class Listener:
     def _heard(self, task: ShardTask, report: Report) -> Iterator[Media | Reject]:
         chosen = self.settings
         transcribe = Transcribe(chosen.speech, limits(chosen.frames), fitting(chosen.filters))
-        step = ShardProgress("speech", task.shard.hash)
-        report(step)
+        progress = ShardProgress("speech", task.shard.hash)
+        report(progress)
         for item in transcribe(self.sources[task.source].read(task.shard)):
-            step = step.plus([item])
-            report(step)
+            progress = progress.plus([item])
+            report(progress)
             yield item
-        report(replace(step, finished=True))
+        report(replace(progress, finished=True))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Maker:
     settings: Ingest
     store: str
 
-    def __call__(self, tasks: pa.Table, report: Report = lambda step: None) -> Iterator[pa.Table]:
+    def __call__(self, tasks: pa.Table, report: Report = lambda progress: None) -> Iterator[pa.Table]:
         """Rows of tasks to rows of outcomes."""
         for row in tasks.to_pylist():
             outcome = self._outcome(row, report)
@@ -108,8 +108,19 @@ class Maker:
     def commit(self, row: Mapping[str, Any], report: Report, writer: ClipWriter | None = None) -> Line:
         """A row of tasks done; `writer` takes the clips in the store's place."""
         task = ShardTask.from_json(row["task"])
-        place = self._place(task, self.sources[task.source])
-        return commit_shard(place, self._made(task, row, report), writer)
+        source, heard = self.sources[task.source], row["media"] is not None
+        make = ClipMaker(self.settings, source.narrated)
+        commit = ShardCommit(self._place(task, source), writer)
+        progress = ShardProgress("decode", task.shard.hash)
+        report(progress)
+        for item in _travelled(row) if heard else source.read(task.shard):
+            made = [item] if isinstance(item, Reject) else make(item)
+            commit.add(made)
+            if not (heard and isinstance(item, Reject)):  # the speech stage has told of those
+                progress = progress.plus(made)
+                report(progress)
+        report(replace(progress, finished=True))
+        return commit.finish()
 
     def _outcome(self, row: Mapping[str, Any], report: Report) -> Outcome:
         started = time.monotonic()
@@ -118,20 +129,6 @@ class Maker:
         num_bytes = sum(part.num_bytes for part in line.parts)
         seconds = time.monotonic() - started
         return Outcome(stream, line.shard, line.num_media, line.num_clips, line.rejects, num_bytes, seconds)
-
-    def _made(self, task: ShardTask, row: Mapping[str, Any], report: Report) -> Iterator[list[Clip | Reject]]:
-        """What becomes of each medium."""
-        source, heard = self.sources[task.source], row["media"] is not None
-        make = ClipMaker(self.settings, source.narrated)
-        step = ShardProgress("decode", task.shard.hash)
-        report(step)
-        for item in _travelled(row) if heard else source.read(task.shard):
-            made: list[Clip | Reject] = [item] if isinstance(item, Reject) else make(item)
-            if not (heard and isinstance(item, Reject)):  # the speech stage has report of those
-                step = step.plus(made)
-                report(step)
-            yield made
-        report(replace(step, finished=True))
 
     def _place(self, task: ShardTask, source: Source) -> ShardPlace:
         return ShardPlace(
@@ -160,7 +157,7 @@ class Feeder:
         taken = _Taken(
             self.choice, ReferencedFrames(self.maker.settings.frames, self.choice), self.order.epoch(turn)
         )
-        self.maker.commit(row, lambda step: None, taken)
+        self.maker.commit(row, lambda progress: None, taken)
         rows = to_table(Clip, taken.clips)
         yield rows.take(pa.array(self.order.rows(turn, rows.num_rows), pa.int64()))
 

@@ -20,8 +20,7 @@ from ingest.speech.sentences import sentences_of_segments
 from ingest.speech.voice_activity import Span, speech_spans, windows
 from ingest.stages.chain import guarded
 from ingest.stages.fetch import local_file
-from ingest.stages.filters import Fitting
-from ingest.stages.probe import Probe
+from ingest.stages.filters import Fitting, Probe
 
 if TYPE_CHECKING:  # seconds to import, and decoding actors need none of it
     from ingest.speech.recogniser import Recogniser, Transcript

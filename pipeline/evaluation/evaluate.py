@@ -11,7 +11,7 @@ from ingest.records import stable_uid
 from pipeline.evaluation.cluster.embed import Gallery, Load, Models, collect, collect_here
 from pipeline.evaluation.scores import Scores
 from trainers.evaluation.protocol import HeldOut, Protocol
-from trainers.evaluation.rounds import Collected, Found, Job, in_rounds
+from trainers.evaluation.rounds import Collected, Found, RoundsByModel, in_rounds
 
 START = "start"
 """Name of the weights that others are compared with."""
@@ -36,7 +36,7 @@ def score(
     held_out: HeldOut,
     models: Sequence[str],
     protocols: Sequence[Protocol],
-    collecting: Callable[[Job], Collected],
+    collecting: Callable[[RoundsByModel], Collected],
 ) -> dict[str, Scores]:
     """The scores of models by name, from whatever collects what the protocols' rounds ask for."""
     used = [each for each in protocols if START in models or not each.needs_start]

@@ -11,6 +11,7 @@ from trainers.evaluation.protocols.recognition import Recognition
 from trainers.evaluation.protocols.retrieval import Retrieval
 from trainers.evaluation.protocols.sorting import Sorting as SortingScores
 from trainers.evaluation.protocols.twins import Twins
+from trainers.launch_settings import Launch
 from trainers.models.sizes import SortingHead, TextTower, VideoTower
 from trainers.objectives.settings import Contrastive, Sorting
 from trainers.recipe import (
@@ -18,7 +19,6 @@ from trainers.recipe import (
     CLIP_STD,
     Cosine,
     Drops,
-    Launch,
     Optimizer,
     Pixels,
     Rate,

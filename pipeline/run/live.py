@@ -12,7 +12,7 @@ from ingest.stores.ledger import Ledger
 from pipeline.recipe import Recipe
 from pipeline.workspace import open_source
 from trainers.cluster.launch import ClipStream
-from trainers.recipe import Launch
+from trainers.launch_settings import Launch
 
 
 def live_streams(recipe: Recipe, names: Sequence[str]) -> tuple[dict[str, ClipStream], dict[str, str]]:

@@ -27,7 +27,8 @@ from typing import Any
 from infra import session
 from infra.cpus import plan_cpus
 from infra.tracking import tracking_for
-from ingest.cluster.stored import clip_stream
+from ingest.cluster.stored import StoredStream
+from ingest.order.rows import Rows, UnitWork
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
 from ingest.stages.shard import Maker, ShardTask, task_rows
@@ -37,6 +38,7 @@ from ingest.stores.webdataset import export_part, tar_uri
 from pipeline.recipes.tvtsv2 import tvtsv2_b32
 from tests.benchmarks.films import Film, generate
 from tests.benchmarks.loaders import Films, ParquetClips, Wanted, torch_loader, web_loader
+from trainers.cluster.job import StageJob
 from trainers.cluster.launch import train_stage
 from trainers.data.feed import preparing_tasks, rows_per_block, to_batch
 from trainers.data.prepare import Prepare
@@ -82,19 +84,9 @@ def ours(store: str, frames: Frames, num_batches: int) -> Iterator[Any]:
     plan = plan_cpus(session.start("local").num_cpus, workers=1)
     tasks, cpus = preparing_tasks(WORKERS, plan.reader)
     prepare = Prepare(STREAM, SYSTEM, PIXELS, seed=0)
-    prepared = clip_stream(
-        store,
-        STREAM.name,
-        seed=0,
-        first_row=0,
-        num_rows=AHEAD * num_batches * STREAM.batch_size,
-        unit_rows=rows_per_block(STREAM, PIXELS.crop, [1]),
-        choice=prepare.choice,
-        frames=frames,
-        prepare=prepare,
-        tasks=tasks,
-        task_cpus=cpus,
-    )
+    count = AHEAD * num_batches * STREAM.batch_size
+    rows = Rows(0, 0, count, rows_per_block(STREAM, PIXELS.crop, [1]))
+    prepared = StoredStream(store, STREAM.name, frames)(rows, UnitWork(prepare.choice, prepare, tasks, cpus))
     (share,) = prepared.streaming_split(1, equal=True)
     for columns in share.iter_torch_batches(batch_size=STREAM.batch_size, prefetch_batches=1, drop_last=True):
         yield to_batch(columns, SYSTEM)
@@ -175,17 +167,12 @@ def waiting_share(store: str, folder: Path, quick: bool) -> None:
         checkpoint_every=steps,
     )
     run = tracking_for(str(folder)).start_run("waiting")
+    training = replace(published, stages=(stage,), launch=launch)
     train_stage(
-        replace(published, stages=(stage,), launch=launch),
-        0,
-        {captioned.name: partial(clip_stream, store, captioned.name)},
-        storage=str(folder / "runs"),
-        run_name="waiting",
-        start=None,
-        run=run,
-        lineage={},
-        resources=plan_cpus(joined.num_cpus, workers=1),
-        session=joined,
+        StageJob(training, 0, str(folder / "runs" / "waiting"), run),
+        {captioned.name: StoredStream(store, captioned.name)},
+        plan_cpus(joined.num_cpus, workers=1),
+        joined,
     )
     shares = [100 * share for _, share in run.history("wait_share")]
     print(f"waiting, by quarters of {steps} steps: " + ", ".join(f"{share:.2f} %" for share in shares))

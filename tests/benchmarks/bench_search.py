@@ -12,19 +12,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 
 from infra.cpus import most_trials, plan_cpus
 from infra.session import Session, start, stop
 from infra.tracking import TrackedRun, tracking_for
-from ingest.cluster.stored import clip_stream
+from ingest.cluster.stored import StoredStream
 from pipeline.evaluation.cluster.embed import Checkpoint, Gallery, StartWeights
 from pipeline.evaluation.evaluate import START, evaluate
 from tests.benchmarks.paired import result
 from tests.ingest.clips import synthetic_clip, write_stream
 from tests.trainers.tiny import training
+from trainers.cluster.job import StageJob
 from trainers.cluster.launch import ClipStream, train_stage
 from trainers.evaluation.declarations import declared_by
 from trainers.evaluation.protocol import HeldOut
@@ -32,6 +32,7 @@ from trainers.evaluation.protocols.drift import Drift
 from trainers.evaluation.protocols.retrieval import Retrieval
 from trainers.evaluation.protocols.sorting import Sorting
 from trainers.recipe import Training
+from tune.cluster.job import SearchJob
 from tune.cluster.search import run_search
 from tune.space import Grid, Search
 
@@ -85,29 +86,19 @@ class Place:
 
     def streams(self) -> dict[str, ClipStream]:
         """Both streams of the recipe."""
-        return {name: partial(clip_stream, self.score.store, name) for name in ("narrated", "captioned")}
+        return {name: StoredStream(self.score.store, name) for name in ("narrated", "captioned")}
 
     def bare(self) -> None:
         """One training as `reelscript train` has it, and its scores."""
         name = f"bare-{time.monotonic_ns()}"
-        trained = train_stage(
-            self.training,
-            0,
-            self.streams(),
-            storage=str(self.folder),
-            run_name=name,
-            start=None,
-            run=self.run.start_child(name),
-            lineage={},
-            resources=plan_cpus(self.session.num_cpus, 1, 2),
-            session=self.session,
-        )
+        job = StageJob(self.training, 0, str(self.folder / name), self.run.start_child(name))
+        trained = train_stage(job, self.streams(), plan_cpus(self.session.num_cpus, 1, 2), self.session)
         self.score(trained.checkpoint)
 
     def searched(self, seeds: range, concurrent: int = 1) -> None:
         """A search of one setting and these seeds."""
         name = f"search-{time.monotonic_ns()}"
-        found = run_search(
+        job = SearchJob(
             self.training,
             Search(
                 space={"stages.0.frozen_below.text": Grid((1,))},
@@ -118,13 +109,11 @@ class Place:
             self.streams(),
             self.score,
             declared_by(PROTOCOLS, self.score.held_out),
-            storage=str(self.folder),
-            run_name=name,
-            start=None,
-            run=self.run.start_child(name),
-            lineage=no_lineage,
-            session=self.session,
+            str(self.folder / name),
+            self.run.start_child(name),
+            no_lineage,
         )
+        found = run_search(job, self.session)
         assert len(found.trials) == len(seeds)
 
 

@@ -23,8 +23,10 @@ from pipeline.demo.corpus import CorpusSize, make_corpus
 from pipeline.demo.speech_model import write_checkpoint
 from pipeline.recipe import Recipe
 from pipeline.recipes.tvtsv2 import tvtsv2_tiny
-from pipeline.run import everything as run
-from pipeline.run.everything import working
+from pipeline.run.ingest import ingest
+from pipeline.run.recipe_run import running
+from pipeline.run.search import search
+from pipeline.run.train import train_until
 from tests.pipeline.run.test_run import shortened
 from trainers.recipe import Stage
 from tune.curve import best_point, disagreement, points
@@ -99,9 +101,9 @@ def base(settings: argparse.Namespace) -> Recipe:
 def searched(condition: str, recipe: Recipe, out: str) -> SearchResult:
     """One condition: the shards if they are missing, the first stage, the search."""
     recipe = replace(CONDITIONS[condition](recipe), output=absolute(join(out, condition)))
-    with working(recipe, "python -m tests.experiments.freezing_map") as work:
-        run.ingest(work)
-        done = run.tune(work, run.train_until(work, work.searched))
+    with running(recipe, "python -m tests.experiments.freezing_map") as run:
+        ingest(run)
+        done = search(run, train_until(run, run.searched))
     for kind in ("csv", "png"):
         curve = read_bytes(join(done.result["folder"], f"curve.{kind}"))
         Path(out, f"{condition}.{kind}").write_bytes(curve)

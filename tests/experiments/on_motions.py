@@ -43,10 +43,11 @@ from trainers.data.feed import to_batch
 from trainers.data.prepare import Prepare
 from trainers.evaluation.protocol import Columns
 from trainers.evaluation.protocols.sorting import Sorting
+from trainers.launch_settings import Launch
 from trainers.loop.train import build_learner
 from trainers.models.sizes import SortingHead, TextTower, VideoTower
 from trainers.models.video_text import VideoTextModel
-from trainers.recipe import Cosine, Launch, Pixels, Stage, Stream, Training
+from trainers.recipe import Cosine, Pixels, Stage, Stream, Training
 from trainers.systems.tvtsv2.rows import TVTSv2Reads
 from trainers.systems.tvtsv2.settings import TVTSv2
 

@@ -16,7 +16,7 @@ from tests.experiments.measures import Curve
 from trainers.data.batch import Batch
 from trainers.evaluation.dual_encoder import Features
 from trainers.evaluation.protocol import Captions, Collect, Columns, HeldOut, Protocol, Round
-from trainers.evaluation.rounds import Collected, Job
+from trainers.evaluation.rounds import Collected, RoundsByModel
 from trainers.evaluation.shown import Loaded, Shown
 from trainers.loop.train import Learner, scheduled, train
 from trainers.models.video_text import VideoTextModel
@@ -68,7 +68,7 @@ class Reader:
         asked = Round(("test",), collect)
         return self._collect({"test": clips}, {"given": [asked]})["given"][0]["test"]
 
-    def _collect(self, streams: Mapping[str, pa.Table], job: Job) -> Collected:
+    def _collect(self, streams: Mapping[str, pa.Table], job: RoundsByModel) -> Collected:
         collector = Collector(self._gallery, self._models, job)
         named = [
             clips.append_column("stream", pa.array([name] * clips.num_rows))

@@ -10,7 +10,7 @@ import pytest
 from ingest.decode.sampling import boundaries, middle_indices
 from ingest.formats.alignment import align_denoised, clean_words
 from ingest.records import Word
-from ingest.stages.windows import WindowDraw, transcript_windows, transcripts
+from ingest.stages.cut import WindowDraw, transcript_windows, transcripts
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

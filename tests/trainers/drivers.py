@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import ray
@@ -18,11 +17,12 @@ import ray
 from infra.cpus import plan_cpus
 from infra.session import start
 from infra.tracking import TrackedRun, tracking_for
-from ingest.cluster.stored import clip_stream
+from ingest.cluster.stored import StoredStream
 from tests.faults.processes import below
 from tests.ingest.clips import write_stream
-from tests.trainers.held import Held, held_stream
+from tests.trainers.held import Held, HeldStream
 from tests.trainers.tiny import SYSTEM, adamw, training
+from trainers.cluster.job import StageJob
 from trainers.cluster.launch import Trained, train_stage
 from trainers.evaluation.validation import Validation
 from trainers.objectives.settings import Contrastive, Sorting
@@ -81,21 +81,15 @@ class Place:
         session = start()
         kept = validation.num_cpus if validation else 0.0
         hold = Held(self.folder / "released", self.held_from)
+        job = StageJob(recipe, 0, self.run_folder, run, lineage={"commit": "none"}, validation=validation)
         return train_stage(
-            recipe,
-            0,
+            job,
             {
-                "narrated": partial(held_stream, self.store, "narrated", hold),
-                "captioned": partial(clip_stream, self.store, "captioned"),
+                "narrated": HeldStream(StoredStream(self.store, "narrated"), hold),
+                "captioned": StoredStream(self.store, "captioned"),
             },
-            storage=str(self.folder / "runs"),
-            run_name="run",
-            start=None,
-            run=run,
-            lineage={"commit": "none"},
-            resources=plan_cpus(session.num_cpus, recipe.launch.fewest_workers, 2, validation=kept),
-            session=replace(session, num_nodes=1),  # the nodes of a test share this machine's files
-            validation=validation,
+            plan_cpus(session.num_cpus, recipe.launch.fewest_workers, 2, validation=kept),
+            replace(session, num_nodes=1),  # the nodes of a test share this machine's files
         )
 
     def train_elsewhere(self, steps: int, workers: int | str = 1) -> "subprocess.Popen[bytes]":

@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from ray.data import Dataset, TaskPoolStrategy
 
-from ingest.cluster.stored import clip_stream
+from ingest.cluster.stored import StoredStream
+from ingest.order.rows import Rows, UnitWork
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,19 @@ class Held:
         return rows
 
 
-def held_stream(store: str, stream: str, hold: Held, **plan: Any) -> Dataset:
-    """The stream, one block after the other; what waits does not keep the CPU that others need."""
-    return clip_stream(store, stream, **plan).map_batches(
-        hold, batch_size=None, batch_format="pyarrow", num_cpus=0.01, compute=TaskPoolStrategy(size=1)
-    )
+@dataclass(frozen=True)
+class HeldStream:
+    """A stream, one block after the other; what waits does not keep the CPU that others need."""
+
+    clips: StoredStream
+    hold: Held
+
+    def __call__(self, rows: Rows, work: UnitWork) -> Dataset:
+        """As the stream's own."""
+        return self.clips(rows, work).map_batches(
+            self.hold,
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=0.01,
+            compute=TaskPoolStrategy(size=1),
+        )

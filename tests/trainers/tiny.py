@@ -14,9 +14,10 @@ from ingest.stores.shards import parts_of
 from trainers.data.batch import Batch
 from trainers.data.feed import steps_of, to_batch
 from trainers.data.prepare import Prepare
+from trainers.launch_settings import Launch
 from trainers.models.sizes import SortingHead, TextTower, VideoTower
 from trainers.objectives.settings import Contrastive, Sorting
-from trainers.recipe import Cosine, Launch, Optimizer, Pixels, Rate, Stage, Stream, Training
+from trainers.recipe import Cosine, Optimizer, Pixels, Rate, Stage, Stream, Training
 from trainers.systems.tvtsv2.rows import TVTSv2Reads
 from trainers.systems.tvtsv2.settings import NEW, UNDECAYED, TVTSv2
 

@@ -4,16 +4,16 @@
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 from infra.session import start
 from infra.tracking import TrackedRun, tracking_for
-from ingest.cluster.stored import clip_stream
-from tests.trainers.held import Held, held_stream
+from ingest.cluster.stored import StoredStream
+from tests.trainers.held import Held, HeldStream
 from tests.trainers.tiny import training
 from trainers.evaluation.protocol import Declared
 from trainers.recipe import Training
+from tune.cluster.job import SearchJob
 from tune.cluster.search import run_search
 from tune.results import SearchResult
 from tune.space import Grid, Search
@@ -41,22 +41,20 @@ def new_run(folder: Path) -> TrackedRun:
 def search_in(folder: Path) -> SearchResult:
     """Two trials, one after the other."""
     hold = Held(folder / "released", HELD_FROM)
-    return run_search(
+    job = SearchJob(
         training(STEPS, checkpoint_every=2, threads=1),
         Search(space={"stages.0.frozen_below.text": Grid((1,))}, seeds=(0, 1), metric="seed"),
         {
-            "narrated": partial(held_stream, str(folder / "store"), "narrated", hold),
-            "captioned": partial(clip_stream, str(folder / "store"), "captioned"),
+            "narrated": HeldStream(StoredStream(str(folder / "store"), "narrated"), hold),
+            "captioned": StoredStream(str(folder / "store"), "captioned"),
         },
         seed_of,
         {"seed": Declared("seed", "seed", "Seeds", unit="")},
-        storage=str(folder / "runs"),
-        run_name="search",
-        start=None,
-        run=new_run(folder),
-        lineage=no_lineage,
-        session=start(),
+        str(folder / "runs" / "search"),
+        new_run(folder),
+        no_lineage,
     )
+    return run_search(job, start())
 
 
 if __name__ == "__main__":

@@ -1,55 +1,47 @@
-"""What every training worker runs, and how it commits checkpoints behind the training."""
+"""One stage to be trained, as whoever asks for it, Train's controller and the workers know it."""
 
-import tempfile
-import threading
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
-import ray.train
-import torch
-from ray.train import Checkpoint, CheckpointUploadMode
-from ray.train.torch import get_device
-
-from infra.cpus import machine_cores
-from infra.objects import join, local_path, upload_folder
+from infra.objects import absolute
 from infra.tracking import TrackedRun
-from trainers.checkpoints import checkpoint
-from trainers.checkpoints.checkpoint import Snapshot
-from trainers.checkpoints.run_folder import checkpoint_name, checkpoint_step
-from trainers.data.feed import Columns, Reader
 from trainers.evaluation.validation import Validation
-from trainers.loop.sharding import snapshot
-from trainers.loop.train import Learner, build_learner, scheduled, train
-from trainers.models.weights.names import own_weights
-from trainers.recipe import Stage, Stream, Training
+from trainers.launch_settings import Launch
+from trainers.recipe import Stage, Training
 
 
 @dataclass(frozen=True)
-class Job:
-    """All that a worker needs to know."""
+class StageJob:
+    """A stage of a training, where its run lies, and what it begins with."""
 
     training: Training
     stage_index: int
     folder: str
-    """URI of the run: checkpoints and Train's book of them."""
-    start: str | None
+    """URI of the run, which belongs to it alone: checkpoints and Train's book of them."""
     run: TrackedRun
-    lineage: dict[str, str]
-    threads: int
-    """Threads of a worker's tensor operations; 0: the cores of its machine, divided by the workers on it."""
-    counts: tuple[int, ...]
-    """Numbers of workers that the run may have, ascending."""
+    """The tracked run, as well its own."""
+    start: str | None = None
+    """Checkpoint of the stage before, or a safetensors file; None: `training.init`, or fresh weights."""
+    lineage: Mapping[str, str] = field(default_factory=dict)
+    """Saved with every checkpoint; entries "ledger/..." must not change within a run."""
     validation: Validation | None = None
-    """How checkpoints are scored, if they are."""
+    """How checkpoints are scored, if they are; it changes no weights, and may be another one on the next call."""
+
+    def __post_init__(self) -> None:
+        """Workers run in another folder, where relative paths fail."""
+        object.__setattr__(self, "folder", absolute(self.folder))
+        object.__setattr__(self, "start", absolute(self.start) if self.start else None)
 
     @property
     def stage(self) -> Stage:
         """The stage that is trained."""
         return self.training.stages[self.stage_index]
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Numbers of workers that the run may have, ascending. ValueError where there is none."""
+        return worker_counts(self.stage, self.training.launch)
 
     def validates(self, step: int) -> bool:
         """Whether the checkpoint after this step is scored."""
@@ -58,96 +50,23 @@ class Job:
         return self.validation.wants(step, self.stage.steps, self.training.launch.checkpoint_every)
 
 
-def work(config: Mapping[str, Any]) -> None:
-    """Train from the checkpoint that Train hands out to the end of the stage; `config`: the job."""
-    job: Job = config["job"]
-    context = ray.train.get_context()
-    torch.set_num_threads(job.threads or max(1, machine_cores() // context.get_local_world_size()))
-    device = get_device()
-    resume = _restored(job)
-    step = checkpoint_step(resume) if resume else 0
-    readers = [
-        Reader(job.training, job.stage_index, index, step, partial(_open_stream, stream), device)
-        for index, stream in enumerate(job.stage.streams)
-    ]
-    learner = build_learner(job.training, job.stage_index, device, job.start, resume)
-    assert learner.step == step
-    saver = Saver(job)
-    with job.run.stream() if context.get_world_rank() == 0 else nullcontext() as metrics:
+def worker_counts(stage: Stage, launch: Launch) -> tuple[int, ...]:
+    """The numbers of workers, of those `launch` allows, that share every stream's global batch equally, ascending.
 
-        def log(step: int, values: Mapping[str, float]) -> None:
-            if metrics:
-                metrics.log(step, {"step": step, **values})
-
-        def save(step: int, values: Mapping[str, float]) -> None:
-            if metrics:
-                metrics.flush()
-            saver.save(learner, values)
-
-        batches = scheduled(job.stage, job.training.seed, step, [iter(reader) for reader in readers])
-        train(learner, batches, log, save, job.folder)
-
-
-def _open_stream(stream: Stream) -> Iterable[Columns]:
-    """This worker's share of a stream."""
-    rows = stream.batch_size // ray.train.get_context().get_world_size()
-    shard = ray.train.get_dataset_shard(stream.name)
-    batches: Iterable[Columns] = shard.iter_torch_batches(
-        batch_size=rows, prefetch_batches=1, device="cpu", drop_last=True
-    )
-    return batches
-
-
-def _restored(job: Job) -> str | None:
-    """URI of the checkpoint that Train hands to this worker."""
-    found = ray.train.get_checkpoint()
-    return join(job.folder, Path(found.path).name) if found else None
-
-
-class Saver:
-    """Copies what is to be saved and lets the training go on while Train's thread writes and commits it.
-
-    One at a time: the next waits until the last is written. Train commits them in order, ends a worker whose writing
-    failed with that error, and waits for the last when the training is done.
+    ValueError where there is none, or a global batch is no whole number of units.
     """
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._writing = threading.Lock()
-
-    def save(self, learner: Learner, values: Mapping[str, float]) -> None:
-        """All workers call it; of a model that every worker holds the first one writes."""
-        metrics, name = {"step": learner.step, **values}, checkpoint_name(learner.step)
-        shared = self._job.training.launch.parallel == "fsdp"
-        if not shared and ray.train.get_context().get_world_rank() > 0:
-            ray.train.report(
-                metrics, checkpoint_dir_name=name, checkpoint_upload_mode=CheckpointUploadMode.ASYNC
+    counts = list(range(launch.fewest_workers, launch.most_workers + 1))
+    for stream in stage.streams:
+        units, rest = divmod(stream.batch_size, stream.rows_per_unit)
+        if rest:
+            raise ValueError(
+                f"stream {stream.name!r}: batch_size {stream.batch_size} is no multiple of rows_per_unit "
+                f"{stream.rows_per_unit}"
             )
-            return
-        self._writing.acquire()  # released by another thread, so no `with`
-        part = snapshot(own_weights(learner.task.model), learner.state())
-        # Train takes no other filesystem object than its own: of two of one S3 it says that they differ.
-        storage = ray.train.get_context().get_storage()
-        path = storage.build_checkpoint_path_from_name(name)
-        ray.train.report(
-            metrics,
-            checkpoint=Checkpoint(path, storage.storage_filesystem),
-            checkpoint_dir_name=name,
-            checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
-            checkpoint_upload_fn=partial(self._write, part),
-            delete_local_checkpoint_after_upload=False,  # it is the stored one
-            validation=self._job.validates(learner.step),
-        )
-
-    def _write(self, part: Snapshot, stored: Checkpoint, name: str) -> Checkpoint:
-        uri = join(self._job.folder, name)
-        try:
-            if local := local_path(uri):
-                checkpoint.write(local, part, self._job.training, self._job.lineage)
-            else:
-                with tempfile.TemporaryDirectory() as folder:
-                    checkpoint.write(Path(folder), part, self._job.training, self._job.lineage)
-                    upload_folder(folder, uri)
-        finally:
-            self._writing.release()
-        return stored
+        counts = [count for count in counts if units % count == 0]
+        if not counts:
+            raise ValueError(
+                f"launch.workers: {launch.workers} workers cannot share the {units} units of stream {stream.name!r} "
+                f"(batch_size {stream.batch_size}, rows_per_unit {stream.rows_per_unit}) equally"
+            )
+    return tuple(counts)

@@ -14,9 +14,9 @@ from infra.objects import join
 from infra.session import Session
 from infra.tracking import TrackedRun
 from trainers.checkpoints.run_folder import Committed, all_committed, checkpoint_step
-from trainers.cluster.worker import Job
+from trainers.cluster.job import StageJob
 from trainers.evaluation.validation import FAILED, PREFIX, Validation
-from trainers.recipe import Launch
+from trainers.launch_settings import Launch
 
 RANK = "validation_rank"
 """More is better whatever the score: where less is, Ray takes a checkpoint that has no score for the best."""
@@ -54,7 +54,7 @@ class Scoring:
         return found
 
 
-def validation_config(job: Job) -> ValidationConfig | None:
+def validation_config(job: StageJob) -> ValidationConfig | None:
     """Train runs one such task at a time and waits for the last at the end; what a kill ended is begun again."""
     if job.validation is None:
         return None
@@ -62,7 +62,7 @@ def validation_config(job: Job) -> ValidationConfig | None:
     return ValidationConfig(scoring, ray_remote_kwargs=_declared(job.validation))
 
 
-def checkpoint_config(job: Job) -> CheckpointConfig:
+def checkpoint_config(job: StageJob) -> CheckpointConfig:
     """The newest checkpoints, or the best; the newest is always among them."""
     count = job.training.launch.keep_checkpoints
     if job.validation is None or job.validation.best is None:
@@ -70,7 +70,7 @@ def checkpoint_config(job: Job) -> CheckpointConfig:
     return CheckpointConfig(count, RANK, "max")
 
 
-def result_checkpoint(job: Job) -> Committed:
+def result_checkpoint(job: StageJob) -> Committed:
     """The last checkpoint of a finished stage, or the best of those kept; scores that are missing are taken now."""
     kept = all_committed(job.folder)
     if job.validation is None:

@@ -4,7 +4,6 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,53 +15,25 @@ from ray.train.torch import get_device
 
 from infra.cpus import machine_cores
 from infra.objects import join, local_path, upload_folder
-from infra.tracking import TrackedRun
 from trainers.checkpoints import checkpoint
 from trainers.checkpoints.checkpoint import Snapshot
 from trainers.checkpoints.run_folder import checkpoint_name, checkpoint_step
+from trainers.cluster.job import StageJob
 from trainers.data.feed import Columns, Reader
-from trainers.evaluation.validation import Validation
 from trainers.loop.sharding import snapshot
 from trainers.loop.train import Learner, build_learner, scheduled, train
 from trainers.models.weights.names import own_weights
-from trainers.recipe import Stage, Stream, Training
+from trainers.recipe import Stream
 
 
-@dataclass(frozen=True)
-class Job:
-    """All that a worker needs to know."""
+def train_worker(config: Mapping[str, Any]) -> None:
+    """Train from the checkpoint that Train hands out to the end of the stage.
 
-    training: Training
-    stage_index: int
-    folder: str
-    """URI of the run: checkpoints and Train's book of them."""
-    start: str | None
-    run: TrackedRun
-    lineage: dict[str, str]
-    threads: int
-    """Threads of a worker's tensor operations; 0: the cores of its machine, divided by the workers on it."""
-    counts: tuple[int, ...]
-    """Numbers of workers that the run may have, ascending."""
-    validation: Validation | None = None
-    """How checkpoints are scored, if they are."""
-
-    @property
-    def stage(self) -> Stage:
-        """The stage that is trained."""
-        return self.training.stages[self.stage_index]
-
-    def validates(self, step: int) -> bool:
-        """Whether the checkpoint after this step is scored."""
-        if not self.validation:
-            return False
-        return self.validation.wants(step, self.stage.steps, self.training.launch.checkpoint_every)
-
-
-def work(config: Mapping[str, Any]) -> None:
-    """Train from the checkpoint that Train hands out to the end of the stage; `config`: the job."""
-    job: Job = config["job"]
+    `config`: the `StageJob`, and the threads of a worker's tensor operations (0: the cores of its machine, divided by
+    the workers on it)."""
+    job: StageJob = config["job"]
     context = ray.train.get_context()
-    torch.set_num_threads(job.threads or max(1, machine_cores() // context.get_local_world_size()))
+    torch.set_num_threads(config["threads"] or max(1, machine_cores() // context.get_local_world_size()))
     device = get_device()
     resume = _restored(job)
     step = checkpoint_step(resume) if resume else 0
@@ -98,7 +69,7 @@ def _open_stream(stream: Stream) -> Iterable[Columns]:
     return batches
 
 
-def _restored(job: Job) -> str | None:
+def _restored(job: StageJob) -> str | None:
     """URI of the checkpoint that Train hands to this worker."""
     found = ray.train.get_checkpoint()
     return join(job.folder, Path(found.path).name) if found else None
@@ -111,7 +82,7 @@ class Saver:
     failed with that error, and waits for the last when the training is done.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: StageJob) -> None:
         self._job = job
         self._writing = threading.Lock()
 
@@ -140,13 +111,13 @@ class Saver:
         )
 
     def _write(self, part: Snapshot, stored: Checkpoint, name: str) -> Checkpoint:
-        uri = join(self._job.folder, name)
+        uri, saved = join(self._job.folder, name), {**self._job.lineage, "stage": self._job.stage.name}
         try:
             if local := local_path(uri):
-                checkpoint.write(local, part, self._job.training, self._job.lineage)
+                checkpoint.write(local, part, self._job.training, saved)
             else:
                 with tempfile.TemporaryDirectory() as folder:
-                    checkpoint.write(Path(folder), part, self._job.training, self._job.lineage)
+                    checkpoint.write(Path(folder), part, self._job.training, saved)
                     upload_folder(folder, uri)
         finally:
             self._writing.release()

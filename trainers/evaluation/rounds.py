@@ -7,7 +7,7 @@ from typing import Any
 
 from trainers.evaluation.protocol import Columns, HeldOut, Protocol, Round, Rounds
 
-Job = Mapping[str, Sequence[Round]]
+RoundsByModel = Mapping[str, Sequence[Round]]
 """By model, what is collected in one pass: no two rounds of a model are alike."""
 Key = tuple[str, int]
 """A model, and the place of a protocol."""
@@ -29,7 +29,7 @@ def in_rounds(
     protocols: Sequence[Protocol],
     models: Sequence[str],
     held_out: HeldOut,
-    collect: Callable[[Job], Collected],
+    collect: Callable[[RoundsByModel], Collected],
 ) -> dict[str, Found]:
     """Every protocol's rounds with every model, as few passes as the longest has rounds; found by model."""
     running = {

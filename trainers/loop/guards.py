@@ -13,9 +13,10 @@ from torch import Tensor
 
 from infra.errors import UserError
 from infra.objects import join, write_bytes
+from trainers.launch_settings import Launch
 from trainers.loop.trace import readable
 from trainers.ranks import num_ranks, own_rank
-from trainers.recipe import Launch, Stage, Stream
+from trainers.recipe import Stage, Stream
 
 FOLDER = "skipped"
 _ANY = ""  # stands for all streams together

@@ -14,6 +14,7 @@ from trainers.checkpoints.checkpoint import State, carry_objectives, load_state,
 from trainers.data.batch import Batch
 from trainers.data.inputs import to_input
 from trainers.draws import mixed
+from trainers.launch_settings import Launch
 from trainers.loop.freezing import freeze, named_parameters
 from trainers.loop.gradients import Gradients
 from trainers.loop.guards import Guard, memory_named, unit_or_nan
@@ -29,7 +30,7 @@ from trainers.models.weights.files import read_weights
 from trainers.models.weights.names import fill
 from trainers.objectives.objective import Features, Loss
 from trainers.ranks import num_ranks, own_rank
-from trainers.recipe import Launch, Stage, Stream, Training
+from trainers.recipe import Stage, Stream, Training
 
 Batches = Iterator[tuple[Stream, Batch]]
 """This rank's part of one global batch a step, from the stream that the stage's schedule gives the step."""

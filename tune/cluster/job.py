@@ -1,24 +1,16 @@
-"""What one trial does in its process: train, score, write down. It stops its own training; nobody else knows of it."""
+"""A search, as whoever asks for it and each of its trials know it."""
 
-import sys
-import threading
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from infra.cpus import CpuPlan
 from infra.errors import UserError
-from infra.objects import join
-from infra.session import Session
+from infra.objects import absolute
 from infra.tracking import TrackedRun
-from trainers.checkpoints.run_folder import checkpoint_name, latest_committed
-from trainers.cluster.launch import ClipStream, Trained, train_stage
+from trainers.cluster.launch import ClipStream
 from trainers.evaluation.protocol import Declared
 from trainers.recipe import Training
-from tune.halving import goes_on, rungs
-from tune.journal import Book, Started
-from tune.results import Setting, Trial, trained_stages, trial_training
+from tune.journal import Book
+from tune.results import Setting, trained_stages
 from tune.space import Search
 
 Evaluate = Callable[[str], tuple[dict[str, float], dict[str, float]]]
@@ -28,22 +20,32 @@ Lineage = Callable[[Training], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What all trials of a search have in common."""
+class SearchJob:
+    """What is searched, on which clips, by which score, and where it is written down."""
 
     training: Training
     search: Search
-    streams: dict[str, ClipStream]
+    streams: Mapping[str, ClipStream]
     evaluate: Evaluate
-    number: Declared
-    """The one that decides."""
+    declared: Mapping[str, Declared]
+    """The numbers that `evaluate` gives, by name."""
     folder: str
-    start: str | None
-    lineage: Lineage
-    plan: CpuPlan
-    concurrent: int
-    session: Session
+    """URI that belongs to this search alone."""
     run: TrackedRun
+    """Its tracked run; each trial is one below it."""
+    lineage: Lineage
+    start: str | None = None
+    """Checkpoint that all trials begin with."""
+
+    def __post_init__(self) -> None:
+        """Trials run in another folder, where relative paths fail."""
+        object.__setattr__(self, "folder", absolute(self.folder))
+        object.__setattr__(self, "start", absolute(self.start) if self.start else None)
+
+    @property
+    def number(self) -> Declared:
+        """The one that decides."""
+        return self.declared[self.search.metric]
 
     @property
     def book(self) -> Book:
@@ -72,134 +74,3 @@ class Shared:
             if wanted not in metrics:
                 raise UserError(f"the search's metric {wanted!r} is not among {', '.join(sorted(metrics))}")
         return metrics
-
-
-def train_and_score(shared: Shared, setting: Setting, seed: int) -> Trial:
-    """Train and score one setting and seed, and write down what was found."""
-    name = setting.name(seed)
-    varied = {**setting.values, **({"variant": setting.variant} if setting.variant else {}), "seed": seed}
-    run = shared.run.start_child(name, varied, {"trial": name})
-    shared.book.start(Started(setting, seed, run.run_id))
-    began = time.monotonic()
-    try:
-        checkpoint, step, stopped = _train(shared, setting, seed, run)
-        trained_s = time.monotonic() - began
-        metrics = shared.score_at(step, setting, seed, checkpoint)
-    except Exception:
-        run.finish("FAILED")
-        raise
-    wall_s, device_s = time.monotonic() - began, trained_s * shared.training.launch.fewest_workers
-    run.log(step, {**metrics, "stopped": float(stopped), "wall_s": wall_s, "device_s": device_s})
-    trial = Trial(setting, seed, metrics, checkpoint, run.run_id, step, stopped, wall_s, device_s)
-    shared.book.finish(trial)
-    run.finish()
-    return trial
-
-
-def _train(shared: Shared, setting: Setting, seed: int, run: TrackedRun) -> tuple[str, int, bool]:
-    """Train to the end, or as far as the trial is among the better half: checkpoint, steps, whether it was stopped."""
-    if shared.search.scheduler == "grid":
-        done = [_train_stage(shared, setting, seed, run)]
-        for index in shared.stages[1:]:
-            done.append(_train_later_stage(shared, setting, seed, run, index, done[-1].checkpoint))
-        return done[-1].checkpoint, sum(each.step for each in done), False
-    folder, (thread, training) = (
-        join(shared.folder, setting.name(seed)),
-        _in_thread(shared, setting, seed, run),
-    )
-    for rung in rungs(shared.steps):
-        _wait_for(folder, rung, training)
-        checkpoint = join(folder, checkpoint_name(rung))
-        metrics = shared.score_at(rung, setting, seed, checkpoint)
-        run.log(rung, metrics)
-        others = shared.book.others_at(rung, setting, seed, shared.search.metric)
-        better = shared.number.more_is_better is True
-        if not goes_on(metrics[shared.search.metric], others, better) and not training.done():
-            _abort(thread, training)
-            return checkpoint, rung, True
-    last = training.result()
-    return last.checkpoint, last.step, False
-
-
-def _in_thread(
-    shared: Shared, setting: Setting, seed: int, run: TrackedRun
-) -> "tuple[threading.Thread, Future[Trained]]":
-    """The training, going on beside whoever watches its checkpoints."""
-    training: Future[Trained] = Future()
-
-    def work() -> None:
-        try:
-            training.set_result(_train_stage(shared, setting, seed, run))
-        except BaseException as error:
-            training.set_exception(error)
-
-    thread = threading.Thread(target=work, name="training", daemon=True)
-    thread.start()
-    return thread, training
-
-
-def _abort(thread: threading.Thread, training: "Future[Trained]") -> None:
-    """End a training as Ctrl-C would, and wait until it has given back what it held.
-
-    Ray 2.60 hands its controller to nobody but its own handler of Ctrl-C, which only a main thread can have; and a
-    controller that dies with its owner leaves its CPUs reserved (ray#54305). So the handle is taken from where the
-    thread waits for it.
-    """
-    frame = sys._current_frames().get(thread.ident or 0)
-    while frame and "controller" not in frame.f_locals:
-        frame = frame.f_back
-    if frame:
-        frame.f_locals["controller"].abort.remote()
-        training.exception()  # that of the controller, which is gone
-
-
-def _wait_for(folder: str, step: int, training: "Future[Trained]") -> None:
-    """Until the run has committed the checkpoint after `step` steps; raises what ended the training before."""
-    while not training.done():
-        try:
-            kept = latest_committed(folder)
-        except UserError:  # Train is writing its book at this moment
-            kept = None
-        if kept and kept.step >= step:
-            return
-        time.sleep(0.5)
-    training.result()
-
-
-def _train_stage(shared: Shared, setting: Setting, seed: int, run: TrackedRun) -> Trained:
-    """The searched stage, in the trial's own folder and tracked run."""
-    training = trial_training(shared.training, shared.search, setting, seed)
-    if shared.search.scheduler == "asha":  # checkpoints are compared, and all stay until they were
-        every = max(1, shared.steps // 4)
-        launch = replace(training.launch, checkpoint_every=every, keep_checkpoints=shared.steps // every + 1)
-        training = replace(training, launch=launch)
-    return _trained(shared, training, shared.stages[0], setting.name(seed), shared.start, run)
-
-
-def _train_later_stage(
-    shared: Shared, setting: Setting, seed: int, run: TrackedRun, index: int, start: str
-) -> Trained:
-    """A stage after it, beside the trial's folder and in a tracked run below the trial's."""
-    training = trial_training(shared.training, shared.search, setting, seed)
-    stage = training.stages[index].name
-    own = run.start_child(stage)
-    done = _trained(shared, training, index, f"{setting.name(seed)}-{stage}", start, own)
-    own.finish()
-    return done
-
-
-def _trained(
-    shared: Shared, training: Training, index: int, name: str, start: str | None, run: TrackedRun
-) -> Trained:
-    return train_stage(
-        training,
-        index,
-        shared.streams,
-        storage=shared.folder,
-        run_name=name,
-        start=start,
-        run=run,
-        lineage=shared.lineage(training),
-        resources=shared.plan,
-        session=shared.session,
-    )

@@ -6,22 +6,20 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from infra.cpus import most_trials, plan_cpus
+from infra.cpus import CpuPlan, most_trials, plan_cpus
 from infra.errors import UserError, sentence_in
-from infra.objects import absolute, arrow_filesystem, join, remove, write_bytes
+from infra.objects import arrow_filesystem, join, remove, write_bytes
 from infra.session import Session
 from infra.tracking import TrackedRun
-from trainers.cluster.launch import ClipStream
-from trainers.evaluation.protocol import Declared
-from trainers.recipe import Training
-from tune.cluster.trial import Evaluate, Lineage, Shared, train_and_score
+from tune.cluster.job import SearchJob
+from tune.cluster.trial import train_and_score
 from tune.curve import as_csv, as_png, points
 from tune.journal import Started
 from tune.results import (
@@ -35,7 +33,6 @@ from tune.results import (
     num_trials,
     planned,
     shown_numbers,
-    trained_stages,
     winner,
 )
 from tune.space import Search
@@ -49,61 +46,49 @@ class Progress(Protocol):
     def __call__(self, done: float, total: float | None = None, note: str = "") -> None: ...
 
 
-def run_search(
-    training: Training,
-    search: Search,
-    streams: Mapping[str, ClipStream],
-    evaluate: Evaluate,
-    declared: Mapping[str, Declared],
-    *,
-    storage: str,
-    run_name: str,
-    start: str | None,
-    run: TrackedRun,
-    lineage: Lineage,
-    session: Session,
-    progress: Progress | None = None,
-) -> SearchResult:
-    """Train and score every setting and seed; `storage/run_name` belongs to this search alone.
+def run_search(job: SearchJob, session: Session, progress: Progress | None = None) -> SearchResult:
+    """Train and score every setting and seed.
 
-    `declared`: the numbers that `evaluate` gives, by name. `start`: checkpoint that all trials begin with. Each trial
-    is a run below `run`, which gets the curve as picture and table. ValueError for what `check_search` refuses. Trials
-    that fail after their retries are named in the result; UserError if none came to an end, or they were stopped.
-    Called again, finished trials are kept, and those that had begun go on from their checkpoints.
+    Its tracked run gets the curve as picture and table. ValueError for what `check_search` refuses. Trials that fail
+    after their retries are named in the result; UserError if none came to an end, or they were stopped. Called again,
+    finished trials are kept, and those that had begun go on from their checkpoints.
     """
-    check_search(search, training, declared)
+    search, training = job.search, job.training
+    check_search(search, training, job.declared)
     launch = training.launch  # a trial has its share of the cluster, not what may come
-    training = replace(training, launch=replace(launch, workers=launch.fewest_workers))
-    concurrent = min(max(1, search.max_concurrent), _room(session, search, launch.fewest_workers))
-    read = max(len(training.stages[index].streams) for index in trained_stages(search, training))
-    plan = plan_cpus(session.num_cpus / concurrent, launch.fewest_workers, read, search=True)
-    plan = replace(plan, gpu=search.gpus_per_worker)
-    shared = Shared(
-        training,
-        search,
-        dict(streams),
-        evaluate,
-        declared[search.metric],
-        folder=join(absolute(storage), run_name),
-        start=absolute(start) if start else None,
-        lineage=lineage,
-        plan=plan,
-        concurrent=concurrent,
-        session=session,
-        run=run,
-    )
+    job = replace(job, training=replace(training, launch=replace(launch, workers=launch.fewest_workers)))
+    share = _share(job, session)
     trials = planned(search)
     began = time.monotonic()
-    with _reported(shared, num_trials(search), progress):
-        failed = _fit_suggested(shared) if search.sampler == "optuna" else _fit_planned(shared, trials)
-    finished = _in_order(shared.book.finished(), trials)
+    with _reported(job, num_trials(search), progress):
+        failed = (
+            _fit_suggested(job, share) if search.sampler == "optuna" else _fit_planned(job, share, trials)
+        )
+    finished = _in_order(job.book.finished(), trials)
     if not finished:
         raise UserError(f"no trial of the search came to an end: {failed[0].reason if failed else 'stopped'}")
-    start_scores = shared.book.kept("start", dict)
-    shown = shown_numbers(finished, search, declared)
-    result = SearchResult(finished, winner(finished, shared.number), start_scores, tuple(failed), shown)
-    _record(shared, result, time.monotonic() - began)
+    start_scores = job.book.kept("start", dict)
+    shown = shown_numbers(finished, search, job.declared)
+    result = SearchResult(finished, winner(finished, job.number), start_scores, tuple(failed), shown)
+    _record(job, result, time.monotonic() - began)
     return result
+
+
+@dataclass(frozen=True)
+class _Share:
+    """How many trials run at a time, and what each has of the cluster."""
+
+    concurrent: int
+    plan: CpuPlan
+    session: Session
+
+
+def _share(job: SearchJob, session: Session) -> _Share:
+    search, workers = job.search, job.training.launch.fewest_workers
+    concurrent = min(max(1, search.max_concurrent), _room(session, search, workers))
+    read = max(len(job.training.stages[index].streams) for index in job.stages)
+    plan = plan_cpus(session.num_cpus / concurrent, workers, read, search=True)
+    return _Share(concurrent, replace(plan, gpu=search.gpus_per_worker), session)
 
 
 def _room(session: Session, search: Search, workers: int) -> int:
@@ -121,22 +106,22 @@ def _in_order(finished: Sequence[Trial], trials: Sequence[tuple[Setting, int]]) 
     return tuple(sorted(finished, key=lambda trial: places.get(trial.setting.name(trial.seed), len(places))))
 
 
-def _fit_planned(shared: Shared, trials: Sequence[tuple[Setting, int]]) -> list[Failed]:
+def _fit_planned(job: SearchJob, share: _Share, trials: Sequence[tuple[Setting, int]]) -> list[Failed]:
     """TrackedRun those of the trials that have no scores yet."""
-    missing = [trial for trial in trials if not shared.book.has(*trial)]
+    missing = [trial for trial in trials if not job.book.has(*trial)]
     if not missing:
         return []
     space = {"trial": tune.grid_search(list(range(len(missing))))}
-    found = _fit(shared, missing, tune.TuneConfig(num_samples=1), space)
+    found = _fit(job, share, missing, tune.TuneConfig(num_samples=1), space)
     reasons = {
         (result.config or {})["trial"]: result.error for result in map(found.__getitem__, range(len(found)))
     }
-    return _failed(shared, [(trial, reasons.get(index)) for index, trial in enumerate(missing)])
+    return _failed(job, [(trial, reasons.get(index)) for index, trial in enumerate(missing)])
 
 
-def _fit_suggested(shared: Shared) -> list[Failed]:
+def _fit_suggested(job: SearchJob, share: _Share) -> list[Failed]:
     """Let Optuna choose until there are as many settings as samples; those that had begun come first."""
-    search, book = shared.search, shared.book
+    search, book = job.search, job.book
     finished = by_setting(book.finished())
     done = [group for group in finished.values() if len(group) == len(search.seeds)]
     begun = {one.setting.key: one.setting for one in book.started()}
@@ -148,23 +133,23 @@ def _fit_suggested(shared: Shared) -> list[Failed]:
     suggest = OptunaSearch(
         distributions(search),
         metric="score",
-        mode="max" if shared.number.more_is_better else "min",
+        mode="max" if job.number.more_is_better else "min",
         seed=0,
         points_to_evaluate=[parameters(setting) for setting in begun.values()],
     )
     for group in done:
         suggest.add_evaluated_point(parameters(group[0].setting), mean(group, search.metric))
-    found = _fit(shared, [], tune.TuneConfig(search_alg=suggest, num_samples=left))
+    found = _fit(job, share, [], tune.TuneConfig(search_alg=suggest, num_samples=left))
     settings = [
         (setting_of(result.config or {}), result.error)
         for result in map(found.__getitem__, range(len(found)))
     ]
-    return _failed(shared, [((s, seed), error) for s, error in settings for seed in search.seeds])
+    return _failed(job, [((s, seed), error) for s, error in settings for seed in search.seeds])
 
 
-def _failed(shared: Shared, trials: Sequence[tuple[tuple[Setting, int], Exception | None]]) -> list[Failed]:
+def _failed(job: SearchJob, trials: Sequence[tuple[tuple[Setting, int], Exception | None]]) -> list[Failed]:
     """Those of the trials that have no scores, each with its reason. UserError if some were stopped without one."""
-    open_trials = [(trial, error) for trial, error in trials if not shared.book.has(*trial)]
+    open_trials = [(trial, error) for trial, error in trials if not job.book.has(*trial)]
     if any(error is None for _, error in open_trials):
         names = ", ".join(setting.name(seed) for (setting, seed), _ in open_trials)
         raise UserError(f"trials {names} of the search were stopped; what they have trained is kept")
@@ -172,7 +157,8 @@ def _failed(shared: Shared, trials: Sequence[tuple[tuple[Setting, int], Exceptio
 
 
 def _fit(
-    shared: Shared,
+    job: SearchJob,
+    share: _Share,
     trials: Sequence[tuple[Setting, int]],
     config: tune.TuneConfig,
     space: Mapping[str, Any] | None = None,
@@ -181,13 +167,14 @@ def _fit(
     # Tune's own loggers write tables nobody reads here, and cost a second of imports per trial.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its tables are printed even when asked for silence
-    book = join(shared.folder, "tune")
+    book = join(job.folder, "tune")
     remove(book)  # what an earlier session of Tune left
     filesystem, path = arrow_filesystem(book)
     trainable = tune.with_resources(
-        tune.with_parameters(_run_trial, shared=shared, trials=list(trials)), {"CPU": shared.plan.driver}
+        tune.with_parameters(_run_trial, job=job, share=share, trials=list(trials)),
+        {"CPU": share.plan.driver},
     )
-    config.max_concurrent_trials = shared.concurrent
+    config.max_concurrent_trials = share.concurrent
     config.reuse_actors = True  # a trial leaves nothing behind, and a new process costs seconds
     tuner = tune.Tuner(
         trainable,
@@ -197,29 +184,29 @@ def _fit(
             name=Path(path).name,
             storage_path=str(Path(path).parent),
             storage_filesystem=filesystem,
-            failure_config=tune.FailureConfig(max_failures=shared.search.retries),
+            failure_config=tune.FailureConfig(max_failures=job.search.retries),
             verbose=0,
         ),
     )
     return tuner.fit()
 
 
-def _run_trial(config: Mapping[str, Any], shared: Shared, trials: Sequence[tuple[Setting, int]]) -> None:
+def _run_trial(
+    config: Mapping[str, Any], job: SearchJob, share: _Share, trials: Sequence[tuple[Setting, int]]
+) -> None:
     """One planned trial, or all seeds of a suggested setting, in a process of its own."""
-    if "trial" in config:
-        own = [trials[config["trial"]]]
-    else:
-        own = [(setting_of(config), seed) for seed in shared.search.seeds]
+    number = config.get("trial")
+    own = [(setting_of(config), seed) for seed in job.search.seeds] if number is None else [trials[number]]
     for setting, seed in own:
-        if not shared.book.has(setting, seed):  # Optuna may suggest again what was tried
-            train_and_score(shared, setting, seed)
-    found = by_setting(shared.book.finished())[own[0][0].key]
-    tune.report({"score": mean(found, shared.search.metric)})
+        if not job.book.has(setting, seed):  # Optuna may suggest again what was tried
+            train_and_score(job, setting, seed, share.plan, share.session)
+    found = by_setting(job.book.finished())[own[0][0].key]
+    tune.report({"score": mean(found, job.search.metric)})
 
 
-def _record(shared: Shared, result: SearchResult, wall_s: float) -> None:
+def _record(job: SearchJob, result: SearchResult, wall_s: float) -> None:
     """The curve, in numbers, as table and as picture, and the time spent, with the tracked run and in the folder."""
-    search, run = shared.search, shared.run
+    search, run = job.search, job.run
     curve = points(search, [result])
     whole = all(point.x.is_integer() for point in curve)  # as a tracker's steps are
     for place, point in enumerate(curve):
@@ -230,19 +217,19 @@ def _record(shared: Shared, result: SearchResult, wall_s: float) -> None:
     run.log(0, {"wall_s": wall_s, "device_s": sum(trial.device_s for trial in result.trials)})
     with tempfile.TemporaryDirectory() as folder:
         for name, data in (("curve.csv", as_csv(result)), ("curve.png", as_png(result, search))):
-            write_bytes(join(shared.folder, name), data)
+            write_bytes(join(job.folder, name), data)
             Path(folder, name).write_bytes(data)
             run.log_artifact(Path(folder, name))
 
 
 @contextmanager
-def _reported(shared: Shared, total: int, progress: Progress | None) -> Iterator[None]:
+def _reported(job: SearchJob, total: int, progress: Progress | None) -> Iterator[None]:
     """Tell `progress` once a second, from the objects and tracked steps that the trials leave."""
     ended = threading.Event()
 
     def watch() -> None:
         while progress and not ended.wait(1.0):
-            done = {one.name: _share_done(shared, one) for one in shared.book.started()}
+            done = {one.name: _share_done(job, one) for one in job.book.started()}
             progress(sum(done.values()), total, ", ".join(name for name, share in done.items() if share < 1))
 
     watcher = threading.Thread(target=watch, name="progress", daemon=True)
@@ -254,7 +241,7 @@ def _reported(shared: Shared, total: int, progress: Progress | None) -> Iterator
         watcher.join()
 
 
-def _share_done(shared: Shared, one: Started) -> float:
-    if shared.book.has(one.setting, one.seed):
+def _share_done(job: SearchJob, one: Started) -> float:
+    if job.book.has(one.setting, one.seed):
         return 1.0
-    return min(0.99, TrackedRun(shared.run.uri, one.run_id).metrics().get("step", 0.0) / shared.steps)
+    return min(0.99, TrackedRun(job.run.uri, one.run_id).metrics().get("step", 0.0) / job.steps)

@@ -3,7 +3,6 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -13,123 +12,87 @@ from infra.objects import join
 from infra.session import Session
 from infra.tracking import TrackedRun
 from trainers.checkpoints.run_folder import checkpoint_name, latest_committed
-from trainers.cluster.launch import ClipStream, Trained, train_stage
-from trainers.evaluation.protocol import Declared
-from trainers.recipe import Training
+from trainers.cluster.job import StageJob
+from trainers.cluster.launch import Trained, train_stage
+from tune.cluster.job import SearchJob
 from tune.halving import goes_on, rungs
-from tune.journal import Book, Started
-from tune.results import Setting, Trial, trained_stages, trial_training
-from tune.space import Search
-
-Evaluate = Callable[[str], tuple[dict[str, float], dict[str, float]]]
-"""From the URI of a checkpoint to its metrics, which must hold the search's, and to those of the start weights."""
-Lineage = Callable[[Training], Mapping[str, str]]
-"""From what a trial trains to what is saved with its checkpoints."""
+from tune.journal import Started
+from tune.results import Setting, Trial, trial_training
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What all trials of a search have in common."""
+class TrialRun:
+    """One setting and seed of a search, its tracked run, and its share of the cluster."""
 
-    training: Training
-    search: Search
-    streams: dict[str, ClipStream]
-    evaluate: Evaluate
-    number: Declared
-    """The one that decides."""
-    folder: str
-    start: str | None
-    lineage: Lineage
-    plan: CpuPlan
-    concurrent: int
-    session: Session
+    job: SearchJob
+    setting: Setting
+    seed: int
     run: TrackedRun
+    plan: CpuPlan
+    session: Session
 
     @property
-    def book(self) -> Book:
-        """What the trials have said."""
-        return Book(self.folder)
+    def name(self) -> str:
+        """The trial's."""
+        return self.setting.name(self.seed)
 
-    @property
-    def stages(self) -> range:
-        """Indices of the stages that a trial trains."""
-        return trained_stages(self.search, self.training)
-
-    @property
-    def steps(self) -> int:
-        """Of all stages of one trial."""
-        return sum(self.search.steps or self.training.stages[index].steps for index in self.stages)
-
-    def score_at(self, step: int, setting: Setting, seed: int, checkpoint: str) -> dict[str, float]:
-        """The metrics of a trial after some steps, taken once."""
-        return self.book.scores_at(step, setting, seed, lambda: self.score(checkpoint))
-
-    def score(self, checkpoint: str) -> dict[str, float]:
-        """The metrics of a checkpoint; UserError where the deciding one is not among them."""
-        metrics, start = self.evaluate(checkpoint)
-        self.book.kept("start", lambda: start)
-        for wanted in filter(None, (self.search.metric, self.search.against)):
-            if wanted not in metrics:
-                raise UserError(f"the search's metric {wanted!r} is not among {', '.join(sorted(metrics))}")
-        return metrics
+    def score_at(self, step: int, checkpoint: str) -> dict[str, float]:
+        """Its metrics after some steps, taken once."""
+        return self.job.score_at(step, self.setting, self.seed, checkpoint)
 
 
-def train_and_score(shared: Shared, setting: Setting, seed: int) -> Trial:
+def train_and_score(job: SearchJob, setting: Setting, seed: int, plan: CpuPlan, session: Session) -> Trial:
     """Train and score one setting and seed, and write down what was found."""
-    name = setting.name(seed)
     varied = {**setting.values, **({"variant": setting.variant} if setting.variant else {}), "seed": seed}
-    run = shared.run.start_child(name, varied, {"trial": name})
-    shared.book.start(Started(setting, seed, run.run_id))
+    run = job.run.start_child(setting.name(seed), varied, {"trial": setting.name(seed)})
+    trial = TrialRun(job, setting, seed, run, plan, session)
+    job.book.start(Started(setting, seed, run.run_id))
     began = time.monotonic()
     try:
-        checkpoint, step, stopped = _train(shared, setting, seed, run)
+        checkpoint, step, stopped = _train(trial)
         trained_s = time.monotonic() - began
-        metrics = shared.score_at(step, setting, seed, checkpoint)
+        metrics = trial.score_at(step, checkpoint)
     except Exception:
         run.finish("FAILED")
         raise
-    wall_s, device_s = time.monotonic() - began, trained_s * shared.training.launch.fewest_workers
+    wall_s, device_s = time.monotonic() - began, trained_s * job.training.launch.fewest_workers
     run.log(step, {**metrics, "stopped": float(stopped), "wall_s": wall_s, "device_s": device_s})
-    trial = Trial(setting, seed, metrics, checkpoint, run.run_id, step, stopped, wall_s, device_s)
-    shared.book.finish(trial)
+    found = Trial(setting, seed, metrics, checkpoint, run.run_id, step, stopped, wall_s, device_s)
+    job.book.finish(found)
     run.finish()
-    return trial
+    return found
 
 
-def _train(shared: Shared, setting: Setting, seed: int, run: TrackedRun) -> tuple[str, int, bool]:
+def _train(trial: TrialRun) -> tuple[str, int, bool]:
     """Train to the end, or as far as the trial is among the better half: checkpoint, steps, whether it was stopped."""
-    if shared.search.scheduler == "grid":
-        done = [_train_stage(shared, setting, seed, run)]
-        for index in shared.stages[1:]:
-            done.append(_train_later_stage(shared, setting, seed, run, index, done[-1].checkpoint))
+    job = trial.job
+    if job.search.scheduler == "grid":
+        done = [_train_stage(trial)]
+        for index in job.stages[1:]:
+            done.append(_train_later_stage(trial, index, done[-1].checkpoint))
         return done[-1].checkpoint, sum(each.step for each in done), False
-    folder, (thread, training) = (
-        join(shared.folder, setting.name(seed)),
-        _in_thread(shared, setting, seed, run),
-    )
-    for rung in rungs(shared.steps):
+    folder, (thread, training) = join(job.folder, trial.name), _in_thread(trial)
+    for rung in rungs(job.steps):
         _wait_for(folder, rung, training)
         checkpoint = join(folder, checkpoint_name(rung))
-        metrics = shared.score_at(rung, setting, seed, checkpoint)
-        run.log(rung, metrics)
-        others = shared.book.others_at(rung, setting, seed, shared.search.metric)
-        better = shared.number.more_is_better is True
-        if not goes_on(metrics[shared.search.metric], others, better) and not training.done():
+        metrics = trial.score_at(rung, checkpoint)
+        trial.run.log(rung, metrics)
+        others = job.book.others_at(rung, trial.setting, trial.seed, job.search.metric)
+        better = job.number.more_is_better is True
+        if not goes_on(metrics[job.search.metric], others, better) and not training.done():
             _abort(thread, training)
             return checkpoint, rung, True
     last = training.result()
     return last.checkpoint, last.step, False
 
 
-def _in_thread(
-    shared: Shared, setting: Setting, seed: int, run: TrackedRun
-) -> "tuple[threading.Thread, Future[Trained]]":
+def _in_thread(trial: TrialRun) -> "tuple[threading.Thread, Future[Trained]]":
     """The training, going on beside whoever watches its checkpoints."""
     training: Future[Trained] = Future()
 
     def work() -> None:
         try:
-            training.set_result(_train_stage(shared, setting, seed, run))
+            training.set_result(_train_stage(trial))
         except BaseException as error:
             training.set_exception(error)
 
@@ -166,40 +129,28 @@ def _wait_for(folder: str, step: int, training: "Future[Trained]") -> None:
     training.result()
 
 
-def _train_stage(shared: Shared, setting: Setting, seed: int, run: TrackedRun) -> Trained:
+def _train_stage(trial: TrialRun) -> Trained:
     """The searched stage, in the trial's own folder and tracked run."""
-    training = trial_training(shared.training, shared.search, setting, seed)
-    if shared.search.scheduler == "asha":  # checkpoints are compared, and all stay until they were
-        every = max(1, shared.steps // 4)
-        launch = replace(training.launch, checkpoint_every=every, keep_checkpoints=shared.steps // every + 1)
+    job = trial.job
+    training = trial_training(job.training, job.search, trial.setting, trial.seed)
+    if job.search.scheduler == "asha":  # checkpoints are compared, and all stay until they were
+        every = max(1, job.steps // 4)
+        launch = replace(training.launch, checkpoint_every=every, keep_checkpoints=job.steps // every + 1)
         training = replace(training, launch=launch)
-    return _trained(shared, training, shared.stages[0], setting.name(seed), shared.start, run)
-
-
-def _train_later_stage(
-    shared: Shared, setting: Setting, seed: int, run: TrackedRun, index: int, start: str
-) -> Trained:
-    """A stage after it, beside the trial's folder and in a tracked run below the trial's."""
-    training = trial_training(shared.training, shared.search, setting, seed)
-    stage = training.stages[index].name
-    own = run.start_child(stage)
-    done = _trained(shared, training, index, f"{setting.name(seed)}-{stage}", start, own)
-    own.finish()
-    return done
-
-
-def _trained(
-    shared: Shared, training: Training, index: int, name: str, start: str | None, run: TrackedRun
-) -> Trained:
-    return train_stage(
-        training,
-        index,
-        shared.streams,
-        storage=shared.folder,
-        run_name=name,
-        start=start,
-        run=run,
-        lineage=shared.lineage(training),
-        resources=shared.plan,
-        session=shared.session,
+    own = StageJob(
+        training, job.stages[0], join(job.folder, trial.name), trial.run, job.start, job.lineage(training)
     )
+    return train_stage(own, job.streams, trial.plan, trial.session)
+
+
+def _train_later_stage(trial: TrialRun, index: int, start: str) -> Trained:
+    """A stage after it, beside the trial's folder and in a tracked run below the trial's."""
+    job = trial.job
+    training = trial_training(job.training, job.search, trial.setting, trial.seed)
+    stage = training.stages[index].name
+    run = trial.run.start_child(stage)
+    folder = join(job.folder, f"{trial.name}-{stage}")
+    own = StageJob(training, index, folder, run, start, job.lineage(training))
+    done = train_stage(own, job.streams, trial.plan, trial.session)
+    run.finish()
+    return done

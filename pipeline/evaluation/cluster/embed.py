@@ -17,7 +17,7 @@ from torch import nn
 from infra import session
 from infra.cpus import CpuPlan, machine_cores, plan_cpus
 from infra.errors import UserError
-from ingest.cluster.stored import read_stored, stored_clips
+from ingest.cluster.stored import StoredStream
 from ingest.settings import Frames
 from trainers.checkpoints.checkpoint import load_model
 from trainers.data.batch import Batch
@@ -27,7 +27,7 @@ from trainers.data.inputs import to_input
 from trainers.data.prepare import Prepare
 from trainers.draws import Draws
 from trainers.evaluation.protocol import Columns, HeldOut, Round
-from trainers.evaluation.rounds import Collected, Job
+from trainers.evaluation.rounds import Collected, RoundsByModel
 from trainers.evaluation.shown import Loaded, Shown
 from trainers.loop.train import first_weights
 from trainers.recipe import Pixels, Stream, Training
@@ -96,7 +96,7 @@ class Gallery:
         return FrameChoice(self.num_frames, seed=0, training=False)
 
 
-def collect(gallery: Gallery, models: Mapping[str, Load], job: Job) -> Collected:
+def collect(gallery: Gallery, models: Mapping[str, Load], job: RoundsByModel) -> Collected:
     """What the rounds of a job collect, as one Ray Data job for all models: frames are prepared once, and an actor's
     start costs more than a small model's work.
 
@@ -108,9 +108,9 @@ def collect(gallery: Gallery, models: Mapping[str, Load], job: Job) -> Collected
     on_gpu = joined.num_gpus > 0
     block_rows = 8 * gallery.batch_size if on_gpu else None  # whole blocks; with GPUs Ray Data wants a number
     named = [
-        stored_clips(gallery.store, name, choice=gallery.choice, frames=gallery.frames).map_batches(
-            _Named(name), batch_size=None, batch_format="pyarrow", num_cpus=0.5
-        )
+        StoredStream(gallery.store, name, gallery.frames)
+        .once(gallery.choice)
+        .map_batches(_Named(name), batch_size=None, batch_format="pyarrow", num_cpus=0.5)
         for name in _streams(job)
     ]
     shown = (named[0].union(*named[1:]) if len(named) > 1 else named[0]).map_batches(
@@ -127,16 +127,16 @@ def collect(gallery: Gallery, models: Mapping[str, Load], job: Job) -> Collected
     return gathered([pickle.loads(row["part"]) for row in rows], job)
 
 
-def collect_here(gallery: Gallery, models: "Models", job: Job) -> Collected:
+def collect_here(gallery: Gallery, models: "Models", job: RoundsByModel) -> Collected:
     """The same in this process, without Ray Data, which would take CPUs from a training."""
     collector, parts = Collector(gallery, models, job), list[Part]()
     for name in _streams(job):
-        for block in read_stored(gallery.store, name, choice=gallery.choice, frames=gallery.frames):
+        for block in StoredStream(gallery.store, name, gallery.frames).here(gallery.choice):
             parts += collector(_Named(name)(block))
     return gathered(parts, job)
 
 
-def _streams(job: Job) -> list[str]:
+def _streams(job: RoundsByModel) -> list[str]:
     names = (name for rounds in job.values() for each in rounds for name in each.streams)
     return list(dict.fromkeys(names))
 
@@ -193,7 +193,9 @@ class Part:
 class _Actor:
     """Loads the models once; blocks of stored clips in, parts out, as bytes: rounds collect what they like."""
 
-    def __init__(self, gallery: Gallery, models: Mapping[str, Load], job: Job, on_gpu: bool) -> None:
+    def __init__(
+        self, gallery: Gallery, models: Mapping[str, Load], job: RoundsByModel, on_gpu: bool
+    ) -> None:
         wanted = {name: models[name] for name in job}
         self._collector = Collector(gallery, Models.load(wanted, gallery.held_out, on_gpu=on_gpu), job)
 
@@ -206,7 +208,7 @@ class Collector:
     """A block of stored clips in, what the rounds of a job collect out, a batch at a time."""
 
     @torch.inference_mode()
-    def __init__(self, gallery: Gallery, models: Models, job: Job) -> None:
+    def __init__(self, gallery: Gallery, models: Models, job: RoundsByModel) -> None:
         self._gallery, self._models, self._job = gallery, models, job
         self._collecting = {
             (name, place): each.collect(models.loaded[name])
@@ -320,7 +322,7 @@ def even_slices(rows: pa.Table, most: int) -> list[pa.Table]:
     return [rows.slice(first, end - first) for first, end in pairwise(borders)]
 
 
-def gathered(parts: Sequence[Part], job: Job) -> Collected:
+def gathered(parts: Sequence[Part], job: RoundsByModel) -> Collected:
     """What the parts hold of each model's rounds, in their order."""
     return {
         name: [

@@ -11,7 +11,8 @@ import ray.data
 from infra import objects
 from infra.errors import StorageError, UserError
 from ingest.cluster.graph import StreamSummary, _stage, ingest
-from ingest.cluster.stored import clip_stream, export_webdataset, stored_clips
+from ingest.cluster.stored import StoredStream, export_webdataset
+from ingest.order.rows import Rows
 from ingest.records import stable_uid
 from ingest.settings import Frames, Ingest, Pool, Pools, Sentences, Speech
 from ingest.source import Source
@@ -145,7 +146,7 @@ def test_an_s3_archive_into_an_s3_store_gives_the_same_clips(
     for stream in ("captioned", "stills", "narrated"):
         here, there = read_clips(store, stream), read_clips(remote, stream)
         assert [replace(clip, uri="") for clip in there] == [replace(clip, uri="") for clip in here]
-    rows = list(clip_stream(remote, "captioned", seed=0, first_row=0, num_rows=4, unit_rows=2).iter_rows())
+    rows = list(StoredStream(remote, "captioned")(Rows(0, 0, 4, 2)).iter_rows())
     assert [row["position"] for row in rows] == [0, 1, 2, 3]
 
 
@@ -213,7 +214,7 @@ def test_the_stream_has_every_row_once_an_epoch_in_whole_units_from_any_position
     clips = write_stream(str(tmp_path), "a", 90, per_shard=24, row_group=4)
 
     def read(first_row: int, num_rows: int) -> list[tuple[int, int, str]]:
-        stream = clip_stream(str(tmp_path), "a", seed=3, first_row=first_row, num_rows=num_rows, unit_rows=6)
+        stream = StoredStream(str(tmp_path), "a")(Rows(3, first_row, num_rows, 6))
         units = list(stream.iter_batches(batch_size=None, batch_format="pyarrow"))
         assert {unit.num_rows for unit in units} <= {6}
         assert "->StreamingRepartition" in stream.stats()  # no stage of its own
@@ -228,7 +229,7 @@ def test_the_stream_has_every_row_once_an_epoch_in_whole_units_from_any_position
 
 
 def test_stored_clips_come_in_stored_order(store: str) -> None:
-    uids = [row["uid"] for row in stored_clips(store, "stills").iter_rows()]
+    uids = [row["uid"] for row in StoredStream(store, "stills").once().iter_rows()]
     assert uids == [clip.uid for clip in read_clips(store, "stills")]
 
 
@@ -245,6 +246,6 @@ def test_every_shard_is_exported_as_a_tar_once(store: str) -> None:
 
 def test_a_stream_without_clips_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no clips; run `reelscript ingest`"):
-        clip_stream(str(tmp_path), "a", seed=0, first_row=0, num_rows=4, unit_rows=2)
-    with pytest.raises(ValueError, match="num_rows: 5 rows are not whole units of 2"):
-        clip_stream(str(tmp_path), "a", seed=0, first_row=0, num_rows=5, unit_rows=2)
+        StoredStream(str(tmp_path), "a")(Rows(0, 0, 4, 2))
+    with pytest.raises(ValueError, match="5 rows are not whole units of 2"):
+        Rows(0, 0, 5, 2)

@@ -16,6 +16,7 @@ from infra.session import start
 from infra.tracking import tracking_for
 from ingest.cluster.graph import ingest
 from ingest.cluster.live import LiveStream, check_room
+from ingest.order.rows import Rows, UnitWork
 from ingest.records import Clip
 from ingest.settings import Frames, Ingest, Sentences
 from ingest.source import Source
@@ -23,6 +24,7 @@ from ingest.stores.quarantine import read_rejects
 from ingest.stores.shards import read_clips
 from tests.ingest.archives import write_webvid, write_yt_temporal
 from tests.trainers.tiny import training
+from trainers.cluster.job import StageJob
 from trainers.cluster.launch import ClipStream, train_stage
 from trainers.data.frame_choice import FrameChoice
 
@@ -56,7 +58,7 @@ def store(sources: tuple[Source, Source], tmp_path_factory: pytest.TempPathFacto
 
 def read(stream: LiveStream, first_row: int, num_rows: int) -> list[Row]:
     """These rows, delivered in units of two."""
-    dataset = stream(seed=3, first_row=first_row, num_rows=num_rows, unit_rows=2, choice=CHOICE)
+    dataset = stream(Rows(3, first_row, num_rows, 2), UnitWork(CHOICE, tasks=1))
     units = list(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
     assert {unit.num_rows for unit in units} == {2}
     rows: list[Row] = pa.concat_tables(units).to_pylist()
@@ -116,18 +118,9 @@ def test_a_stage_trains_on_live_streams(sources: tuple[Source, Source], tmp_path
     live = {s.stream: LiveStream(str(tmp_path / "store"), s.stream, (s,), settings) for s in sources}
     resources = plan_cpus(session.num_cpus, 1, len(live))
     check_room(list(live.values()), resources, 1, 0)
-    trained = train_stage(
-        recipe,
-        0,
-        live,
-        storage=str(tmp_path / "runs"),
-        run_name="run",
-        start=None,
-        run=tracking_for(str(tmp_path)).start_run("test", params={"seed": 0}),
-        lineage={"commit": "none"},
-        resources=resources,
-        session=replace(session, num_nodes=1),
-    )
+    run = tracking_for(str(tmp_path)).start_run("test", params={"seed": 0})
+    job = StageJob(recipe, 0, str(tmp_path / "runs" / "run"), run, lineage={"commit": "none"})
+    trained = train_stage(job, live, resources, replace(session, num_nodes=1))
     assert trained.step == 4
 
 

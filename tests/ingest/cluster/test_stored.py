@@ -12,14 +12,15 @@ import pytest
 from numpy.typing import NDArray
 
 from infra.errors import UserError
-from ingest.cluster.stored import clip_stream, stored_clips
+from ingest.cluster.stored import StoredStream
+from ingest.order.rows import Rows, UnitWork
 from ingest.records import Clip, Media, stable_uid
 from ingest.settings import Frames, Ingest
 from ingest.source import Source
 from ingest.sources.cc12m import CC12M
 from ingest.sources.webvid import WebVid, WebVidTars
 from ingest.stages.chain import ClipMaker
-from ingest.stores.commit import ShardPlace, commit_shard
+from ingest.stores.commit import ShardCommit, ShardPlace
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import parts_of, read_clips
 from ingest.stores.webdataset import export_part
@@ -74,7 +75,11 @@ def write_store(sources: list[Source], store: str, frames: Frames) -> None:
                 store, source.stream, shard.hash, shard.slot, source.name, shard.name, "settings", 2
             )
             make = ClipMaker(settings, source.narrated)
-            commit_shard(place, [make(m) for m in source.read(shard) if isinstance(m, Media)])
+            commit = ShardCommit(place)
+            for media in source.read(shard):
+                assert isinstance(media, Media)
+                commit.add(make(media))
+            commit.finish()
 
 
 @dataclass(frozen=True)
@@ -101,10 +106,8 @@ def batches(
 ) -> list[dict[str, NDArray[Any]]]:
     """Two epochs of five videos, or ten of a still, as training gets them."""
     frames = replace(FRAMES, store=kind)  # type: ignore[arg-type]
-    plan: dict[str, Any] = {"seed": 3, "first_row": first_row, "num_rows": 10 - first_row, "unit_rows": 2}
-    prepared = clip_stream(
-        store, prepare.stream.name, **plan, choice=prepare.choice, frames=frames, prepare=prepare
-    )
+    rows = Rows(seed=3, first=first_row, count=10 - first_row, unit=2)
+    prepared = StoredStream(store, prepare.stream.name, frames)(rows, UnitWork(prepare.choice, prepare))
     return list(prepared.iter_batches(batch_size=2, batch_format="numpy"))
 
 
@@ -127,15 +130,9 @@ def test_references_give_the_batches_of_raw_frames_bit_for_bit_from_any_position
 
 @pytest.mark.usefixtures("ray_local")
 def test_only_the_frames_that_an_epoch_draws_are_delivered(stores: Stores) -> None:
-    plan: dict[str, Any] = {"seed": 3, "first_row": 0, "num_rows": 10, "unit_rows": 2}
-    whole = pa.concat_tables(
-        clip_stream(stores.raw, "captioned", **plan).iter_batches(batch_format="pyarrow")
-    )
-    chosen = pa.concat_tables(
-        clip_stream(stores.raw, "captioned", **plan, choice=PREPARE.choice).iter_batches(
-            batch_format="pyarrow"
-        )
-    )
+    rows, clips = Rows(seed=3, first=0, count=10, unit=2), StoredStream(stores.raw, "captioned")
+    whole = pa.concat_tables(clips(rows).iter_batches(batch_format="pyarrow"))
+    chosen = pa.concat_tables(clips(rows, UnitWork(PREPARE.choice)).iter_batches(batch_format="pyarrow"))
     assert {len(frames) for frames in whole["frames"].to_pylist()} == {8}
     assert {len(frames) for frames in chosen["frames"].to_pylist()} == {4}
     first, second = PREPARE(whole), PREPARE(chosen)
@@ -154,13 +151,10 @@ def test_a_medium_that_is_gone_keeps_its_place_and_is_not_valid(tmp_path: Path) 
     other.write_bytes(other.read_bytes()[:-2000])
     frames = replace(FRAMES, store="reference")
     clips = pa.concat_tables(
-        stored_clips(store, "captioned", choice=PREPARE.choice, frames=frames).iter_batches(
-            batch_format="pyarrow"
-        )
+        StoredStream(store, "captioned", frames).once(PREPARE.choice).iter_batches(batch_format="pyarrow")
     )
     assert clips["frames"].to_pylist() == [[], []]
-    plan: dict[str, Any] = {"seed": 0, "first_row": 0, "num_rows": 2, "unit_rows": 2}
-    stream = clip_stream(store, "captioned", **plan, choice=PREPARE.choice, frames=frames, prepare=PREPARE)
+    stream = StoredStream(store, "captioned", frames)(Rows(0, 0, 2, 2), UnitWork(PREPARE.choice, PREPARE))
     (batch,) = stream.iter_batches(batch_size=2)
     assert batch["position"].tolist() == [0, 1]
     assert batch["valid"].tolist() == [False, False]

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from ingest.records import Clip, Media, Reject, Utterance, Word, stable_uid
 from ingest.settings import FixedWindows, RandomWindows, Sentences, Whole
-from ingest.stages.cut import Cut, Way
-from ingest.stages.windows import draw_windows, transcript_windows
+from ingest.stages.cut import Cut, Way, draw_windows, transcript_windows
 
 
 def medium(*times: tuple[float, float], duration_s: float = 15.5, words: bool = False) -> Media:

@@ -26,7 +26,7 @@ from tests.pipeline.models import TINY, tiny_gallery
 from trainers.data.tokenizers import ClipTokenizer
 from trainers.evaluation.dual_encoder import Features, Sorted
 from trainers.evaluation.protocol import Columns, Round
-from trainers.evaluation.rounds import Collected, Job
+from trainers.evaluation.rounds import Collected, RoundsByModel
 from trainers.evaluation.shown import Loaded, Shown
 from trainers.systems.tvtsv2.rows import TVTSv2Reads
 
@@ -37,7 +37,7 @@ TEXTS = {
     for number in range(NUM_CLIPS)
 }
 ROUNDS = (Round(("test", "other"), Features()), Round(("test",), Sorted(4)))
-ONE: Job = {"one": ROUNDS}
+ONE: RoundsByModel = {"one": ROUNDS}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def collected(ray_local: None, store: str) -> Collected:
     return collect(tiny_gallery(store, TEXTS, batch_size=3), models, {"one": ROUNDS, "two": ROUNDS[:1]})
 
 
-def _collector(job: Job = ONE) -> Collector:
+def _collector(job: RoundsByModel = ONE) -> Collector:
     gallery = tiny_gallery("", TEXTS)
     return Collector(gallery, Models.load({"one": WEIGHTS}, gallery.held_out), job)
 

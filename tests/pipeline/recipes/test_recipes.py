@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.recipe import Recipe
 from pipeline.recipes.resolve import OURS, resolve
-from trainers.cluster.launch import worker_counts
+from trainers.cluster.job import worker_counts
 from trainers.data.pixels import check_sides
 from trainers.objectives.settings import Contrastive, Sorting
 from trainers.recipe import CLIP_MEAN, Constant, Optimizer, Pixels, Rate

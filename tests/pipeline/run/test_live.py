@@ -14,7 +14,7 @@ from pipeline.recipe import DataSource
 from pipeline.recipes.tvtsv2 import tvtsv2_tiny
 from pipeline.run.live import check_live, live_streams, set_aside
 from tests.ingest.media_files import jpeg
-from trainers.recipe import Launch
+from trainers.launch_settings import Launch
 
 
 def test_a_stream_reads_all_its_sources_and_its_state_names_them(tmp_path: Path) -> None:

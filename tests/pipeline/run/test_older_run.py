@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.run.everything import older_run
+from pipeline.run.train import older_run
 from trainers.checkpoints.checkpoint import RECIPE_FILE, load_lineage, load_training, recipe_json
 
 

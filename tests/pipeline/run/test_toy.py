@@ -11,8 +11,10 @@ from infra.objects import join
 from infra.tracking import TrackedRun, tracking_for
 from pipeline import verbs
 from pipeline.recipes.resolve import resolve
-from pipeline.run import everything as run
-from pipeline.run.everything import Finished, working
+from pipeline.run.evaluate import evaluate
+from pipeline.run.everything import Finished
+from pipeline.run.recipe_run import running
+from pipeline.run.search import search
 from tests.ingest.clips import write_stream
 from trainers.checkpoints.checkpoint import load_lineage
 from tune.results import Setting, with_setting
@@ -26,18 +28,18 @@ def test_a_system_that_only_its_recipe_file_knows_is_trained_searched_scored_and
     recipe = replace(plain, store=str(tmp_path / "clips"), output=str(tmp_path / "run"))
     write_stream(recipe.store, "captioned", 24)
     write_stream(recipe.store, "labelled", 24, labels=("even", "odd", None))
-    with working(recipe, "reelscript run toy") as work:
-        searched = run.tune(work, None)
+    with running(recipe, "reelscript run toy") as run:
+        searched = search(run, None)
         (trial,) = searched.result["trials"]
         assert not searched.result["failed"]
-        evaluated = run.evaluate_all(work, trial["checkpoint"], None)
+        evaluated = evaluate(run, trial["checkpoint"], None)
         winner = with_setting(recipe.training, recipe.search, Setting(**searched.result["winner"]))
         read = TrackedRun(tracking_for(recipe.output).uri, trial["run_id"])
         label = read.start_child("label")  # the tracked run of the trial's second stage
         stages = (_done(read), _done(label))
         ingested = Done("ingest", {}, 0.0, earlier=True)
         ended = replace(recipe, training=winner)
-        verbs.show(work, [Finished(ended, ingested, stages, searched, evaluated)])
+        verbs.show(run, [Finished(ended, ingested, stages, searched, evaluated)])
 
     assert (trial["setting"], trial["step"]) == (
         {"values": {"stages.1.frozen_below.fusion": 1}, "variant": "slow"},

@@ -5,8 +5,8 @@ import io
 from rich.console import Console
 
 from ingest.tally import StageStands
-from pipeline.terminal.outcome import stage_lines
 from pipeline.terminal.progress import _Lines, describe, progress, show_rate
+from pipeline.terminal.tables import stage_lines
 
 
 def test_rate_and_time_left_count_from_where_this_call_began() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from pipeline.terminal.outcome import search_table
+from pipeline.terminal.tables import search_table
 from tests.tune.test_results import FROZEN, SEARCH, result
 from tune.results import SearchResult, Setting
 from tune.space import Search

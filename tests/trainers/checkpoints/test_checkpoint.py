@@ -13,12 +13,13 @@ from infra.errors import UserError
 from tests.trainers.tiny import CAPTIONED, SYSTEM, training
 from trainers.checkpoints import checkpoint
 from trainers.checkpoints.checkpoint import State, carry_objectives, recipe_json
+from trainers.launch_settings import Launch
 from trainers.loop.sharding import snapshot
 from trainers.loop.train import Learner, build_learner
 from trainers.models.weights.names import fill
 from trainers.objectives.settings import Contrastive
 from trainers.older_recipes import current
-from trainers.recipe import Begin, Launch, Optimizer, Training
+from trainers.recipe import Begin, Optimizer, Training
 from trainers.recipe_json import from_values
 
 CPU = torch.device("cpu")

@@ -22,11 +22,13 @@ from tests.trainers.drivers import Place, recipe_of, training_workers, wait_unti
 from tests.trainers.tiny import plain_batches, training
 from trainers.checkpoints.run_folder import checkpoint_name, latest_committed
 from trainers.cluster.controller import NoRetryOfPermanent, largest
-from trainers.cluster.launch import Trained, worker_counts
+from trainers.cluster.job import worker_counts
+from trainers.cluster.launch import Trained
 from trainers.data.feed import steps_of
+from trainers.launch_settings import Launch
 from trainers.loop.trace import steps_using
 from trainers.loop.train import build_learner, scheduled, train
-from trainers.recipe import Launch, Training
+from trainers.recipe import Training
 
 STEPS = 18
 HELD_FROM = 20  # first row of the sixth narrated batch: step 8 gets its batch, step 11 does not

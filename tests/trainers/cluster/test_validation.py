@@ -15,7 +15,7 @@ from trainers.checkpoints.run_folder import Committed, all_committed, checkpoint
 from trainers.cluster.scoring import check_gpus
 from trainers.evaluation.protocol import Declared
 from trainers.evaluation.validation import PREFIX, Best, Validation
-from trainers.recipe import Launch
+from trainers.launch_settings import Launch
 
 STEPS = 18
 UP = Declared("R", "", "")

@@ -16,7 +16,7 @@ from trainers.evaluation.protocol import (
     Round,
     Rounds,
 )
-from trainers.evaluation.rounds import Collected, Job, in_rounds
+from trainers.evaluation.rounds import Collected, RoundsByModel, in_rounds
 
 HELD_OUT = HeldOut("test", SMALL, {}, {})
 
@@ -56,9 +56,9 @@ class Passer:
     """Writes down what it is asked."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[RoundsByModel] = []
 
-    def __call__(self, job: Job) -> Collected:
+    def __call__(self, job: RoundsByModel) -> Collected:
         self.jobs.append(job)
         return {
             model: [{name: {"uid": np.array([model, name])} for name in each.streams} for each in rounds]

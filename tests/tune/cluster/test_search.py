@@ -16,12 +16,13 @@ from infra.errors import UserError
 from infra.objects import exists, join, read_bytes, write_bytes
 from infra.session import start
 from infra.tracking import TrackedRun, tracking_for
-from ingest.cluster.stored import clip_stream
+from ingest.cluster.stored import StoredStream
 from tests.ingest.clips import write_stream
 from tests.trainers.tiny import SYSTEM, training
 from trainers.checkpoints.checkpoint import load_lineage, load_model
 from trainers.evaluation.protocol import Declared
 from trainers.recipe import Training
+from tune.cluster.job import SearchJob
 from tune.cluster.search import run_search
 from tune.journal import Book
 from tune.results import SearchResult, Setting, Trial
@@ -87,19 +88,17 @@ def searched(
     steps: int = 2,
     recipe: Training | None = None,
 ) -> SearchResult:
-    return run_search(
+    job = SearchJob(
         recipe or training(20, threads=1),
         replace(search, steps=steps),
-        {name: partial(clip_stream, store, name) for name in ("narrated", "captioned")},
+        {name: StoredStream(store, name) for name in ("narrated", "captioned")},
         score,  # type: ignore[arg-type]
         DECLARED,
-        storage=storage,
-        run_name="search",
-        start=None,
-        run=run,
-        lineage=what_is_trained,
-        session=start(),
+        join(storage, "search"),
+        run,
+        what_is_trained,
     )
+    return run_search(job, start())
 
 
 @pytest.mark.usefixtures("ray_local")

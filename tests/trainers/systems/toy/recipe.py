@@ -6,18 +6,8 @@ The file registers what it brings; nothing else of Reelscript knows of it.
 from pipeline.recipe import Data, DataSource, Evaluation, Recipe
 from tests.trainers.systems.toy import objectives, protocol, settings, system
 from trainers.kinds import register
-from trainers.recipe import (
-    Begin,
-    Cosine,
-    Launch,
-    Optimizer,
-    Pixels,
-    Rate,
-    Ratio,
-    Stage,
-    Stream,
-    Training,
-)
+from trainers.launch_settings import Launch
+from trainers.recipe import Begin, Cosine, Optimizer, Pixels, Rate, Ratio, Stage, Stream, Training
 from tune.space import Grid, Search
 
 register(settings.Toy, system.SYSTEM)

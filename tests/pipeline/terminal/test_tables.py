@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from pipeline.terminal.outcome import losses
+from pipeline.terminal.tables import losses
 from tests.trainers.tiny import NARRATED, training
 
 
