@@ -40,7 +40,8 @@ from tests.benchmarks.films import Film, generate
 from tests.benchmarks.loaders import Films, ParquetClips, Wanted, torch_loader, web_loader
 from trainers.cluster.job import StageJob
 from trainers.cluster.launch import train_stage
-from trainers.data.feed import preparing_tasks, rows_per_block, to_batch
+from trainers.data.batch import to_batch
+from trainers.data.feed import preparing_tasks, rows_per_block
 from trainers.data.prepare import Prepare
 from trainers.recipe import Pixels, Stream
 from trainers.systems.tvtsv2.rows import TVTSv2Reads

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from ingest.order.choice import chosen_frames
 from pipeline.demo.grammar import ALL_THINGS, narration
 from pipeline.demo.plans import Story
 from pipeline.demo.scenes import Canvas, video_frames
@@ -38,8 +39,7 @@ from tests.experiments.motion_clips import (
 from tests.experiments.runs import CPU, SEED_OF_DRAWN, Reader, trained
 from tests.experiments.variants import Variant
 from tests.trainers.tiny import OBJECTIVES, adamw
-from trainers.data.batch import Batch
-from trainers.data.feed import to_batch
+from trainers.data.batch import Batch, to_batch
 from trainers.data.prepare import Prepare
 from trainers.evaluation.protocol import Columns
 from trainers.evaluation.protocols.sorting import Sorting
@@ -172,7 +172,8 @@ def _batches(motions: Motions, seed: int) -> list[Batch]:
     batches = []
     for number in range(min(motions.steps, motions.num_batches)):
         first = number * motions.batch_size
-        columns = prepare(planned(motions.rows(motions.stories(number, seed), seed, first), first))
+        rows = planned(motions.rows(motions.stories(number, seed), seed, first), first)
+        columns = prepare(chosen_frames(rows, 0, prepare.choice))
         tensors = {name: torch.from_numpy(np.array(part)) for name, part in columns.items()}
         batches.append(to_batch(tensors, motions.system))
     return list(islice(cycle(batches), motions.steps))

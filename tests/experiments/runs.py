@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from ingest.order.choice import chosen_frames
 from pipeline.evaluation.cluster.embed import Collector, Gallery, Models, gathered
 from pipeline.evaluation.evaluate import score
 from tests.experiments.measures import Curve
@@ -71,7 +72,9 @@ class Reader:
     def _collect(self, streams: Mapping[str, pa.Table], job: RoundsByModel) -> Collected:
         collector = Collector(self._gallery, self._models, job)
         named = [
-            clips.append_column("stream", pa.array([name] * clips.num_rows))
+            chosen_frames(clips, 0, self._gallery.choice).append_column(
+                "stream", pa.array([name] * clips.num_rows)
+            )
             for name, clips in streams.items()
         ]
         return gathered([part for clips in named for part in collector(clips)], job)

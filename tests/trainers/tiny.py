@@ -11,8 +11,8 @@ from ingest.order.row_groups import Order, row_groups
 from ingest.order.windows import read_window
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import parts_of
-from trainers.data.batch import Batch
-from trainers.data.feed import steps_of, to_batch
+from trainers.data.batch import Batch, to_batch
+from trainers.data.feed import steps_of
 from trainers.data.prepare import Prepare
 from trainers.launch_settings import Launch
 from trainers.models.sizes import SortingHead, TextTower, VideoTower
@@ -60,7 +60,8 @@ def plain_batches(store: str, recipe: Training, index: int, first_step: int = 0)
     prepare = Prepare(stream, recipe.system, recipe.pixels, recipe.seed)
     first = steps_of(stage, recipe.seed, index, 0, first_step) * stream.batch_size
     total = steps_of(stage, recipe.seed, index, 0, stage.steps) * stream.batch_size
-    rows = pa.concat_tables(read_window(store, stream.name, w) for w in order.windows(first, total - first))
+    windows = order.windows(first, total - first)
+    rows = pa.concat_tables(read_window(store, stream.name, window, prepare.choice) for window in windows)
     for start in range(0, rows.num_rows, stream.batch_size):
         columns = prepare(rows.slice(start, stream.batch_size))
         yield to_batch(

@@ -19,7 +19,8 @@ from trainers.checkpoints import checkpoint
 from trainers.checkpoints.checkpoint import Snapshot
 from trainers.checkpoints.run_folder import checkpoint_name, checkpoint_step
 from trainers.cluster.job import StageJob
-from trainers.data.feed import Columns, Reader
+from trainers.data.batch import Columns
+from trainers.data.feed import Reader
 from trainers.loop.sharding import snapshot
 from trainers.loop.train import Learner, build_learner, scheduled, train
 from trainers.models.weights.names import own_weights

@@ -1,7 +1,7 @@
 """What a training step reads: one batch of clips, as tensors."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -10,8 +10,12 @@ import torch
 from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
+from trainers.system_settings import SystemSettings
+
 Record = TypeVar("Record")
 
+Columns = Mapping[str, Tensor]
+"""A batch as `Prepare` made it, in host memory."""
 HOST = "host"
 """Metadata of a field that stays in host memory."""
 
@@ -63,6 +67,16 @@ class Batch:
         for size in sizes:
             yield self.rows(slice(first * unit, (first + size) * unit))
             first += size
+
+
+def to_batch(columns: Columns, system: SystemSettings) -> Batch:
+    """The columns of `Prepare` as a batch of a system."""
+    return Batch(clips_of(columns), system.built().inputs(columns))
+
+
+def clips_of(columns: Columns) -> Clips:
+    """What every system knows of them."""
+    return Clips(*(columns[field.name] for field in dataclasses.fields(Clips)))
 
 
 def mapped(record: Record, change: Callable[[Tensor], Tensor], *, host: bool = True) -> Record:

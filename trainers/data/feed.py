@@ -1,34 +1,18 @@
 """From the shards of a dataset to this worker's batches, ahead of the loop and checked against the plan."""
 
-import dataclasses
 import math
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from infra.errors import UserError
-from trainers.data.batch import Batch, Clips, tensors
+from trainers.data.batch import Batch, Columns, tensors, to_batch
 from trainers.recipe import Stage, Stream, Training
-from trainers.system_settings import SystemSettings
 
 BATCHES_AHEAD = 2  # per stream and worker, beside the one that Ray Data prefetches
 _BLOCK_BYTES = 64 << 20  # Ray splits blocks of twice that
-
-Columns = Mapping[str, Tensor]
-"""A batch as `Prepare` made it, in host memory."""
-
-
-def to_batch(columns: Columns, system: SystemSettings) -> Batch:
-    """The columns of `Prepare` as a batch of a system."""
-    return Batch(clips_of(columns), system.built().inputs(columns))
-
-
-def clips_of(columns: Columns) -> Clips:
-    """What every system knows of them."""
-    return Clips(*(columns[field.name] for field in dataclasses.fields(Clips)))
 
 
 def rows_per_block(stream: Stream, crop: int, counts: Sequence[int]) -> int:

@@ -10,10 +10,7 @@ from trainers.draws import source
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """One frame from each of `frames` equal slices of the candidates, decided by (seed, uid, epoch).
-
-    Choosing again from what it chose changes nothing, so it does not matter who along the way asks it.
-    """
+    """One frame from each of `frames` equal slices of the candidates, decided by (seed, uid, epoch)."""
 
     frames: int
     seed: int

@@ -1,4 +1,4 @@
-"""Stored frames -> the windows of a clip (TVTSv2, 10.2), cut by the data workers: only the bytes that are needed
+"""Stored frames -> the crops of a clip (TVTSv2, 10.2), cut by the data workers: only the bytes that are needed
 travel, and clips of different shapes fit into one batch. `trainers.data.inputs` makes floats of them.
 """
 

@@ -1,5 +1,5 @@
 """Rows of clips -> batches: what is read of a clip, and the stage of the data workers that prepares it: frames
-drawn, decoded and cut, and beside them whatever the system reads.
+decoded and cut, and beside them whatever the system reads.
 
 Every draw is decided by (seed, uid, epoch), so it depends neither on the worker that makes it nor on the batch.
 Nothing here needs torch: it would cost each data worker seconds and memory.
@@ -25,7 +25,7 @@ COLUMNS = ("uid", "media_uid", "kind")
 """Columns of a clip that are always read, beside frames, position, epoch, valid and those of the system."""
 UID_BYTES = 10
 """Of `ingest.records.stable_uid`, whose hex digits Ray could not hand to torch."""
-WINDOW = 1
+CROP = 1
 """Kind of draw."""
 
 Frames = NDArray[np.uint8]
@@ -44,12 +44,12 @@ class Prepare:
 
     @property
     def choice(self) -> FrameChoice:
-        """Which frames it takes; a stream that asks it delivers no others."""
+        """Which candidate frames of a clip must be delivered to it; whoever reads the clips asks it."""
         return FrameChoice(self.stream.frames, self.seed, self.training)
 
     def __call__(self, rows: pa.Table) -> dict[str, NDArray[Any]]:
-        """`rows`: COLUMNS, frames, what the system reads, position and epoch (int64), valid (bool). ValueError for rows
-        that the recipe does not fit."""
+        """`rows`: COLUMNS, the frames that `choice` takes, what the system reads, position and epoch (int64), valid
+        (bool). ValueError for rows that the recipe does not fit."""
         reader = self.stream.reads.reader(self.system)
         side = self.pixels.crop
         frames = np.empty((rows.num_rows, self.stream.frames, side, side, 3), np.uint8)
@@ -71,7 +71,7 @@ class Prepare:
         draws = Draws(self.seed, row["uid"] or "", row["epoch"]) if self.training else None
         self._check_kind(row)
         inputs = None
-        if row["valid"] and self._frames(row, images, draws, place):
+        if row["valid"] and self._frames(images, draws, place):
             inputs = self._inputs(reader, row, draws)
         if inputs is None:
             place[:] = 0
@@ -95,17 +95,18 @@ class Prepare:
 
     def _frames(
         self,
-        row: Mapping[str, Any],
         images: Sequence[NDArray[np.uint8]],
         draws: Draws | None,
         place: Frames,
     ) -> bool:
-        """Chosen (if the stream did not), decoded, resized and cut; False where one cannot be decoded."""
-        chosen = self.choice(row["uid"], row["epoch"], len(images))
-        drawn = draws.source(WINDOW) if draws else None
+        """Decoded, resized and cut; False where there are none, or one cannot be decoded."""
+        if not images:
+            return False
+        assert len(images) == len(place), "the stream was asked for `choice`"
+        drawn = draws.source(CROP) if draws else None
         corner: Offsets | None = None
-        for number, window in zip(chosen, place, strict=False):
-            frame = decoded(images[number])
+        for image, crop in zip(images, place, strict=True):
+            frame = decoded(image)
             if frame is None:
                 return False
             space = room(frame.shape[0], frame.shape[1], self.pixels)
@@ -114,8 +115,8 @@ class Prepare:
             elif corner is None:  # one position per clip, both ends included
                 top, left = drawn.integers(0, (space[0] + 1, space[1] + 1))
                 corner = int(top), int(left)
-            window[:] = cut(frame, corner, self.pixels)
-        return len(chosen) == len(place)
+            crop[:] = cut(frame, corner, self.pixels)
+        return True
 
 
 def _images(rows: pa.Table) -> list[list[NDArray[np.uint8]]]:

@@ -33,7 +33,7 @@ from trainers.ranks import num_ranks, own_rank
 from trainers.recipe import Stage, Stream, Training
 
 Batches = Iterator[tuple[Stream, Batch]]
-"""This rank's part of one global batch a step, from the stream that the stage's schedule gives the step."""
+"""This rank's part of one global batch a step, on its device, from the stream that the schedule gives the step."""
 Report = Callable[[int, Mapping[str, float]], None]
 """Called with the number of steps done and the metrics since the last call."""
 
@@ -56,7 +56,7 @@ class Learner:
 
     def backward(self, stream: Stream, batch: Batch) -> dict[str, Tensor]:
         """The stream's objectives on one batch; the gradients of their weighted sum are there afterwards."""
-        batch, parts = batch.to(self.device), self.training.launch.parts
+        parts = self.training.launch.parts
         if parts > 1:
             computing = Computing(self._features, self.losses)
             split = list(batch.split(parts, unit_of(self.stage, stream)))
@@ -85,7 +85,7 @@ class Learner:
 
     def probe(self, stream: Stream, batch: Batch) -> dict[str, Tensor]:
         """What the system watches, of the batch's first clip."""
-        clip = batch.rows(slice(1)).to(self.device)
+        clip = batch.rows(slice(1))
         with self._alike(part=-1):
             found = self.task.probe(stream, clip, self._pixels(clip))
         if isinstance(self.task, FSDPModule):

@@ -20,8 +20,7 @@ from infra.errors import UserError
 from ingest.cluster.stored import StoredStream
 from ingest.settings import Frames
 from trainers.checkpoints.checkpoint import load_model
-from trainers.data.batch import Batch
-from trainers.data.feed import clips_of, to_batch
+from trainers.data.batch import Batch, clips_of, to_batch
 from trainers.data.frame_choice import FrameChoice
 from trainers.data.inputs import to_input
 from trainers.data.prepare import Prepare

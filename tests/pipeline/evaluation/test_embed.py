@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from infra.errors import UserError
+from ingest.order.choice import chosen_frames
 from ingest.records import Clip, to_table
 from pipeline.evaluation.cluster.embed import (
     Collector,
@@ -60,9 +61,15 @@ def _collector(job: RoundsByModel = ONE) -> Collector:
     return Collector(gallery, Models.load({"one": WEIGHTS}, gallery.held_out), job)
 
 
+def _delivered(clips: pa.Table) -> pa.Table:
+    """Stored clips with the frames that the gallery asks for."""
+    return chosen_frames(clips, 0, tiny_gallery("", TEXTS).choice)
+
+
 def _part(*numbers: int) -> Part:
     """Clips shown together, in this process."""
-    rows = to_table(Clip, [synthetic_clip(number) for number in numbers])
+    clips = to_table(Clip, [synthetic_clip(number) for number in numbers])
+    rows = _delivered(clips)
     return next(_collector()(rows.append_column("stream", pa.array(["test"] * rows.num_rows))))
 
 
@@ -116,7 +123,7 @@ def test_the_control_shows_another_clips_video_and_a_lone_clip_has_none() -> Non
 
 def test_clips_of_two_streams_in_one_block_keep_to_their_own() -> None:
     rows = to_table(Clip, [synthetic_clip(number) for number in range(4)])
-    mixed = rows.append_column("stream", pa.array(["test", "other", "test", "other"]))
+    mixed = _delivered(rows).append_column("stream", pa.array(["test", "other", "test", "other"]))
     parts = list(_collector()(mixed))
     assert [part.stream for part in parts] == ["test", "other"]
     np.testing.assert_array_equal(parts[0].columns["one", 0]["video"], _part(0, 2).columns["one", 0]["video"])
@@ -126,7 +133,7 @@ def test_clips_of_two_streams_in_one_block_keep_to_their_own() -> None:
 def test_a_round_takes_the_media_that_it_names_and_every_clip_where_it_wants_them() -> None:
     first, second, other = (synthetic_clip(number) for number in (0, 1, 2))
     rows = to_table(Clip, [first, replace(second, media_uid=first.media_uid), other])
-    rows = rows.append_column("stream", pa.array(["test"] * 3))
+    rows = _delivered(rows).append_column("stream", pa.array(["test"] * 3))
     every = Round(("test",), Features(), frozenset([first.media_uid]), every_clip=True)
     job = {"one": [replace(every, every_clip=False), every]}
     of_first, all_of_it = gathered(list(_collector(job)(rows)), job)["one"]

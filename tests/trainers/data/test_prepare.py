@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -7,6 +8,7 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.order.choice import chosen_frames
 from ingest.records import Clip, Utterance, stable_uid, to_table
 from ingest.stores.pictures import decoded
 from tests.ingest.clips import synthetic_clip
@@ -17,6 +19,11 @@ from trainers.data.prepare import Prepare
 from trainers.recipe import Pixels
 
 PIXELS = Pixels(short_side=16, crop=16)
+
+
+def prepared(prepare: Prepare, table: pa.Table) -> dict[str, Any]:
+    """What it makes of rows of which it is given the frames that it asks for."""
+    return prepare(chosen_frames(table, table["epoch"][0].as_py(), prepare.choice))
 
 
 def rows(clips: list[Clip], epoch: int = 0, valid: list[bool] | None = None) -> pa.Table:
@@ -36,12 +43,14 @@ def numbered_clip(num_frames: int) -> Clip:
 
 
 def drawn_frames(prepare: Prepare, clip: Clip, epoch: int = 0) -> list[int]:
-    frames = prepare(rows([clip], epoch))["frames"][0]
+    frames = prepared(prepare, rows([clip], epoch))["frames"][0]
     return [round(float(frame.mean()) / 10) for frame in frames]
 
 
 def test_columns_have_the_shapes_of_a_batch() -> None:
-    columns = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([synthetic_clip(0), synthetic_clip(1)]))
+    columns = prepared(
+        Prepare(NARRATED, SYSTEM, PIXELS, seed=0), rows([synthetic_clip(0), synthetic_clip(1)])
+    )
     shapes = {name: values.shape for name, values in columns.items()}
     assert shapes == {
         "frames": (2, 4, 16, 16, 3),
@@ -78,18 +87,18 @@ def test_slices_cover_all_candidates_once_or_repeat_the_few(num_stored: int, num
 def test_draws_depend_on_seed_clip_and_epoch_and_not_on_the_block() -> None:
     clips = [synthetic_clip(number) for number in range(8)]
     prepare = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)
-    together, alone = prepare(rows(clips)), prepare(rows(clips[5:6]))
+    together, alone = prepared(prepare, rows(clips)), prepared(prepare, rows(clips[5:6]))
     assert np.array_equal(together["keep"][5], alone["keep"][0])
-    others = (prepare(rows(clips, epoch=1)), replace(prepare, seed=1)(rows(clips)))
+    others = (prepared(prepare, rows(clips, epoch=1)), prepared(replace(prepare, seed=1), rows(clips)))
     assert not any(np.array_equal(together["keep"], other["keep"]) for other in others)
 
 
 def test_a_caption_is_drawn_anew_in_each_epoch_and_evaluation_takes_the_first() -> None:
     clip = replace(synthetic_clip(0), captions=("red", "green"))
     prepare = Prepare(CAPTIONED, SYSTEM, PIXELS, seed=0)
-    seen = {prepare(rows([clip], epoch))["tokens"].tobytes() for epoch in range(20)}
-    first = replace(prepare, training=False)(rows([clip]))["tokens"]
-    only = replace(prepare, training=False)(rows([replace(clip, captions=("red",))]))["tokens"]
+    seen = {prepared(prepare, rows([clip], epoch))["tokens"].tobytes() for epoch in range(20)}
+    first = prepared(replace(prepare, training=False), rows([clip]))["tokens"]
+    only = prepared(replace(prepare, training=False), rows([replace(clip, captions=("red",))]))["tokens"]
     assert len(seen) == 2
     assert np.array_equal(first, only)
 
@@ -100,7 +109,7 @@ def test_a_crop_keeps_its_place_in_all_frames_and_differs_between_clips() -> Non
     )  # column i has brightness 10 i
     frame = simplejpeg.encode_jpeg(ramp, quality=100, colorsubsampling="444")
     clips = [replace(synthetic_clip(number), frames=(frame,) * 24) for number in range(40)]
-    frames = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows(clips))["frames"]
+    frames = prepared(Prepare(NARRATED, SYSTEM, PIXELS, seed=0), rows(clips))["frames"]
     lefts = np.rint(frames[:, :, 0, 0, 0] / 10).astype(int)
     assert frames.shape[2:4] == (16, 16)
     assert (lefts == lefts[:, :1]).all()
@@ -112,7 +121,9 @@ def test_a_crop_keeps_its_place_in_all_frames_and_differs_between_clips() -> Non
 )
 def test_a_row_that_cannot_be_read_stays_in_its_place_and_is_marked(hostile: bytes) -> None:
     bad = replace(synthetic_clip(1), frames=(hostile,) * 24)
-    columns = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([synthetic_clip(0), bad, synthetic_clip(2)]))
+    columns = prepared(
+        Prepare(NARRATED, SYSTEM, PIXELS, seed=0), rows([synthetic_clip(0), bad, synthetic_clip(2)])
+    )
     assert columns["valid"].tolist() == [True, False, True]
     assert columns["position"].tolist() == [0, 1, 2]
     assert not columns["frames"][1].any()
@@ -120,7 +131,9 @@ def test_a_row_that_cannot_be_read_stays_in_its_place_and_is_marked(hostile: byt
 
 def test_a_row_that_the_store_could_not_read_is_marked() -> None:
     lost = Clip("", "", "", "video", "", 0.0, 0.0)
-    columns = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([lost, synthetic_clip(0)], valid=[False, True]))
+    columns = prepared(
+        Prepare(NARRATED, SYSTEM, PIXELS, seed=0), rows([lost, synthetic_clip(0)], valid=[False, True])
+    )
     assert columns["valid"].tolist() == [False, True]
 
 
@@ -134,9 +147,9 @@ def test_a_frame_that_claims_an_absurd_size_is_not_decoded() -> None:
 def test_a_still_image_among_videos_stops_the_run_by_name() -> None:
     still = replace(synthetic_clip(0, num_frames=1), kind="image")
     one = replace(CAPTIONED, frames=1)
-    assert Prepare(one, SYSTEM, PIXELS, seed=0)(rows([still]))["valid"].all()
+    assert prepared(Prepare(one, SYSTEM, PIXELS, seed=0), rows([still]))["valid"].all()
     with pytest.raises(ValueError, match=r"is a still image, but the stream takes 4 frames"):
-        Prepare(CAPTIONED, SYSTEM, PIXELS, seed=0)(rows([still]))
+        prepared(Prepare(CAPTIONED, SYSTEM, PIXELS, seed=0), rows([still]))
 
 
 def test_the_uids_of_a_batch_are_those_of_its_clips_and_nothing_where_a_row_could_not_be_read() -> None:
@@ -144,7 +157,7 @@ def test_the_uids_of_a_batch_are_those_of_its_clips_and_nothing_where_a_row_coul
         replace(synthetic_clip(0), media_uid=stable_uid("film")),
         replace(synthetic_clip(1), frames=(b"",) * 24),
     )
-    uids = Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([cut, bad]))["uids"]
+    uids = prepared(Prepare(NARRATED, SYSTEM, PIXELS, seed=0), rows([cut, bad]))["uids"]
     assert [bytes(row).hex() for row in uids] == [cut.uid + stable_uid("film"), "00" * 20]
 
 
@@ -154,7 +167,7 @@ def test_a_clip_with_another_number_of_transcripts_stops_the_run_by_name() -> No
     with pytest.raises(
         ValueError, match=r"has 1 transcripts, but the recipe's system\.sorting\.transcripts is 4"
     ):
-        Prepare(NARRATED, SYSTEM, PIXELS, seed=0)(rows([clip]))
+        prepared(Prepare(NARRATED, SYSTEM, PIXELS, seed=0), rows([clip]))
 
 
 def test_the_draw_of_a_seed_stays_what_it_was() -> None:
@@ -164,13 +177,6 @@ def test_the_draw_of_a_seed_stays_what_it_was() -> None:
     assert [choice(uid, epoch, 24) for epoch in (0, 1)] == [[5, 10, 12, 21], [3, 11, 17, 21]]
     assert choice(uid, 0, 3) == [0, 0, 1, 2]
     assert replace(choice, training=False)(uid, 0, 24) == [2, 8, 14, 20]
-
-
-@given(st.integers(0, 40), st.integers(1, 20), st.integers(0, 5))
-def test_choosing_from_what_was_chosen_changes_nothing(candidates: int, frames: int, epoch: int) -> None:
-    choice = FrameChoice(frames, seed=1)
-    chosen = choice("some clip", epoch, candidates)
-    assert [chosen[number] for number in choice("some clip", epoch, len(chosen))] == chosen
 
 
 def test_a_block_is_what_each_number_of_workers_deals_out_evenly_and_no_larger_than_ray_leaves_whole() -> (
