@@ -20,8 +20,8 @@ import fsspec
 import pyarrow.fs as pafs
 from botocore import exceptions as boto
 
-from infra.endpoint import endpoint
 from infra.errors import StorageError
+from infra.patience import endpoint
 
 _S3_CONFIG = {
     "connect_timeout": 10,

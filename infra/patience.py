@@ -6,18 +6,28 @@ share a quota). An ingest of days meets longer outages than that.
 
 import logging
 import math
+import os
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 from s3fs import S3FileSystem
 
-from infra.endpoint import endpoint
+
+def endpoint() -> str:
+    """Where S3 is, without what may be secret in the address."""
+    given = os.environ.get("AWS_ENDPOINT_URL", "")
+    parts = urlsplit(given)
+    if not parts.hostname:
+        return given or "the S3 endpoint"
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+
 
 _log = logging.getLogger(__name__)
 _AWAY_STATUS = frozenset({408, 429, 500, 502, 503, 504, 509})

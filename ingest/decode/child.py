@@ -11,12 +11,10 @@ from typing import Any, BinaryIO
 import av.logging
 
 from infra.errors import UserError
-from ingest.decode import wire
 from ingest.decode.containers import Film, open_film
-from ingest.decode.failure import MediaError
 from ingest.decode.frames import film_frames, window_frames, window_times
 from ingest.decode.images import converted
-from ingest.decode.request import FrameRequest
+from ingest.decode.request import FrameRequest, MediaError, pack, unpack
 
 _GRACE_S = 10.0
 
@@ -96,14 +94,14 @@ def main() -> None:
     child = Child()
     while True:
         try:
-            head, _ = wire.unpack(lambda size: _exactly(sys.stdin.buffer, size))
+            head, _ = unpack(lambda size: _exactly(sys.stdin.buffer, size))
         except EOFError:
             return
         # If the worker dies while a codec hangs, nobody else ends this process; the alarm needs no Python.
         signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
         head, blobs = child.answer(head)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        answers.writelines(wire.pack(head, blobs))
+        answers.writelines(pack(head, blobs))
         answers.flush()
 
 

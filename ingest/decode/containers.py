@@ -12,8 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from ingest.decode.failure import MediaError
-from ingest.decode.request import MAX_PIXELS
+from ingest.decode.request import MAX_PIXELS, MediaError
 
 # Playlists and concatenations may name any other file or address, so only real containers are opened.
 FORMATS = "mov,mp4,m4a,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,3gp,h264,hevc,ivf,mp3,wav,aac,flac"

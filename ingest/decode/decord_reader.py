@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode.containers import Film, FrameIndex
-from ingest.decode.failure import MediaError
+from ingest.decode.request import MediaError
 
 UNREADABLE = frozenset({"av1", "libdav1d", "libaom-av1"})
 _CHUNK = 24  # frames held uncompressed at a time

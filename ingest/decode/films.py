@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from infra.errors import UserError
 from infra.objects import local_path, read_bytes
-from ingest.decode.failure import MediaError
 from ingest.decode.isolation import Limits, decoder
+from ingest.decode.request import MediaError
 
 _LIMITS = Limits(deadline_s=120.0, memory_mb=4096)
 

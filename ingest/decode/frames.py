@@ -12,11 +12,20 @@ from numpy.typing import NDArray
 from infra.errors import UserError
 from ingest.decode import decord_reader, pyav_reader
 from ingest.decode.containers import Film, FrameIndex
-from ingest.decode.failure import MediaError
-from ingest.decode.images import encode
-from ingest.decode.request import DecoderName, FrameRequest
-from ingest.decode.resize import resize_short_side
-from ingest.decode.sampling import middle_indices
+from ingest.decode.images import encode, resize_short_side
+from ingest.decode.request import DecoderName, FrameRequest, MediaError
+
+
+def boundaries(num_frames: int, length: int) -> NDArray[np.int64]:
+    """Borders of min(num_frames, length) even slices of `length` frames."""
+    return np.linspace(0, length, min(num_frames, length) + 1).astype(np.int64)
+
+
+def middle_indices(num_frames: int, length: int) -> NDArray[np.int64]:
+    """The middle frame of each slice, as at test time; fewer than asked where the video has fewer."""
+    borders = boundaries(num_frames, length)
+    return (borders[:-1] + borders[1:] - 1) // 2
+
 
 Frame = NDArray[np.uint8]
 Kept = TypeVar("Kept")

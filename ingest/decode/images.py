@@ -9,10 +9,31 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ingest.decode.failure import MediaError
-from ingest.decode.request import MAX_PIXELS, Encoding, Resize
-from ingest.decode.resize import resize_short_side
+from ingest.decode.request import MAX_PIXELS, Encoding, MediaError, Resize
 from ingest.stores.pictures import to_ppm
+
+
+def target_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Height and width after the short side becomes `short_side`; the long side is cut to an integer."""
+    if width < height:
+        return int(short_side * height / width), short_side
+    return short_side, int(short_side * width / height)
+
+
+_FILTERS = {"nearest": Image.Resampling.NEAREST, "bicubic": Image.Resampling.BICUBIC}
+
+
+def resize_short_side(
+    frame: NDArray[np.uint8], short_side: int, resize: Resize = "nearest"
+) -> NDArray[np.uint8]:
+    """An RGB frame [h, w, 3] with this short side; untouched where it has it already."""
+    height, width = frame.shape[:2]
+    if min(height, width) == short_side:
+        return frame
+    new_height, new_width = target_size(height, width, short_side)
+    resized = Image.fromarray(frame).resize((new_width, new_height), _FILTERS[resize])
+    return np.asarray(resized)
+
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 

@@ -20,9 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.errors import UserError
-from ingest.decode import wire
-from ingest.decode.failure import REASONS, MediaError
-from ingest.decode.request import Encoding, FrameRequest, Resize
+from ingest.decode.request import REASONS, Encoding, FrameRequest, MediaError, Resize, pack, unpack
 
 _MAX_REQUESTS = 5_000  # then a fresh child: what codecs leak does not add up
 _PIPE_BYTES = 1 << 20  # raw frames are large: fewer turns between the two processes
@@ -125,9 +123,9 @@ class Decoder:
         assert process.stdin is not None
         deadline = time.monotonic() + allowance
         try:
-            process.stdin.writelines(wire.pack(head))
+            process.stdin.writelines(pack(head))
             process.stdin.flush()
-            answer = wire.unpack(lambda size: _read(process, size, deadline))
+            answer = unpack(lambda size: _read(process, size, deadline))
         except (EOFError, BrokenPipeError) as error:
             self.close()
             raise EOFError(f"the decoding process ended with code {process.returncode}") from error

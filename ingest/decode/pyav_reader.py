@@ -8,7 +8,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from ingest.decode.containers import Film, FrameIndex
-from ingest.decode.failure import MediaError
+from ingest.decode.request import MediaError
 
 _SEEK_GAIN = 4
 """Frames a seek must save; fewer are decoded faster than a decoder is emptied."""

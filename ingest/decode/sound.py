@@ -12,7 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.decode.failure import MediaError
+from ingest.decode.request import MediaError
 
 SAMPLE_RATE = 16_000
 # As in `containers`, for the program: only real containers, only this file.

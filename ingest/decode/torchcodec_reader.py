@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torchcodec.decoders import VideoDecoder
 
 from ingest.decode.containers import Film
-from ingest.decode.failure import MediaError
+from ingest.decode.request import MediaError
 
 _CHUNK = 24  # frames held uncompressed at a time
 _TIME_TOLERANCE_S = 2e-3

@@ -8,8 +8,8 @@ from typing import Any
 
 from infra import objects
 from ingest.formats.alignment import align_denoised, clean_words
+from ingest.formats.folders import SMALL_BYTES, TooLargeError, read_whole
 from ingest.formats.subtitles import read_cues, timed_words
-from ingest.formats.whole import SMALL_BYTES, TooLargeError, read_whole
 from ingest.records import Utterance, Word
 from ingest.source import printable
 from ingest.speech.sentences import sentences_of_words

@@ -10,8 +10,8 @@ import ftfy
 
 from infra import objects
 from ingest.formats.annotations import AnnotationError, provided_utterances
+from ingest.formats.folders import TooLargeError, read_whole
 from ingest.formats.subtitles import SubtitlesError, utterances_of
-from ingest.formats.whole import TooLargeError, read_whole
 from ingest.records import Utterance, Word
 from ingest.source import printable
 from ingest.speech.sentences import Segment, sentences_of_segments, sentences_of_words

@@ -8,9 +8,8 @@ from pathlib import PurePosixPath
 from infra import objects
 from infra.errors import UserError
 from ingest.formats.annotations import AnnotationError
-from ingest.formats.folders import Listing, walk
+from ingest.formats.folders import Listing, TooLargeError, read_whole, walk
 from ingest.formats.sidecars import by_stem, extension, read_beside, stem
-from ingest.formats.whole import TooLargeError, read_whole
 from ingest.records import Kind, Media, Reject, stable_uid
 from ingest.source import InputShard, printable
 

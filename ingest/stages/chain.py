@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from infra.errors import UserError
-from ingest.decode.failure import MediaError
+from ingest.decode.request import MediaError
 from ingest.records import Clip, Media, Reject, stable_uid
 from ingest.settings import Ingest
 from ingest.stages.cut import Cut

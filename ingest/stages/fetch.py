@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from infra import objects
 from infra.errors import UserError
-from ingest.decode.failure import MediaError
+from ingest.decode.request import MediaError
 from ingest.records import Media
 
 _PIECE_BYTES = 1 << 20

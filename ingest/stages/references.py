@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from ingest import settings
-from ingest.decode.failure import MediaError
 from ingest.decode.isolation import decoder
+from ingest.decode.request import MediaError
 from ingest.order.choice import Choice
 from ingest.records import Clip, Media, from_row
 from ingest.stages.fetch import local_file, payload

@@ -11,8 +11,7 @@ from pipeline.evaluation.evaluate import START, evaluate, evaluate_here, read_ca
 from pipeline.evaluation.scores import Scores
 from pipeline.recipe import Recipe
 from pipeline.workspace import open_source
-from trainers.evaluation.declarations import declared_by
-from trainers.evaluation.protocol import Declared, HeldOut, Protocol
+from trainers.evaluation.protocol import Declared, HeldOut, Protocol, declared_by
 from trainers.evaluation.validation import CHANCE, CLIPS, Best, Validation
 
 

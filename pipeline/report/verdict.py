@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.facts import Weights
-from trainers.evaluation.declarations import said
-from trainers.evaluation.protocol import Measured
+from trainers.evaluation.protocol import Measured, said
 
 SURE = 0.001  # guessing must be rarer than this for "above chance"
 ODD = 0.01  # a control that guessing would exceed more rarely than this has not fallen to chance

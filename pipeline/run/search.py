@@ -20,8 +20,7 @@ from pipeline.terminal import tables
 from pipeline.terminal.progress import progress
 from pipeline.workspace import commit, ledger_digests
 from trainers.cluster.launch import ClipStream
-from trainers.evaluation.declarations import declared_by
-from trainers.evaluation.protocol import Protocol
+from trainers.evaluation.protocol import Protocol, declared_by
 from tune.cluster.job import SearchJob
 from tune.cluster.search import run_search
 from tune.results import SearchResult, check_metrics, check_space, num_trials, trained_stages, with_setting

@@ -21,8 +21,8 @@ from typing import Any
 import imageio_ffmpeg
 
 from ingest.decode.containers import open_film
-from ingest.decode.failure import MediaError
-from ingest.decode.sampling import middle_indices
+from ingest.decode.frames import middle_indices
+from ingest.decode.request import MediaError
 from tests.benchmarks.films import Film, generate
 from tests.benchmarks.paired import result
 

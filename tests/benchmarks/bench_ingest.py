@@ -23,9 +23,8 @@ import ray.data
 from infra import session
 from infra.cpus import machine_cores
 from ingest.cluster.graph import StreamSummary, ingest
-from ingest.decode.images import encode
-from ingest.decode.resize import resize_short_side
-from ingest.decode.sampling import middle_indices
+from ingest.decode.frames import middle_indices
+from ingest.decode.images import encode, resize_short_side
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
 from ingest.stages.shard import Maker, ShardTask, task_rows

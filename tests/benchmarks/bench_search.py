@@ -26,8 +26,7 @@ from tests.ingest.clips import synthetic_clip, write_stream
 from tests.trainers.tiny import training
 from trainers.cluster.job import StageJob
 from trainers.cluster.launch import ClipStream, train_stage
-from trainers.evaluation.declarations import declared_by
-from trainers.evaluation.protocol import HeldOut
+from trainers.evaluation.protocol import HeldOut, declared_by
 from trainers.evaluation.protocols.drift import Drift
 from trainers.evaluation.protocols.retrieval import Retrieval
 from trainers.evaluation.protocols.sorting import Sorting

@@ -18,7 +18,7 @@ from tests.trainers.recorded import Family, RecordedSet, set_names
 from trainers.data.inputs import to_input
 from trainers.data.pixels import centre, cut, room
 from trainers.data.tokenizers import ClipTokenizer
-from trainers.evaluation.retrieval import rank_metrics, t2v_ranks, v2t_ranks
+from trainers.evaluation.metrics import rank_metrics, t2v_ranks, v2t_ranks
 from trainers.loop.freezing import named_parameters
 from trainers.loop.optimizers import build_optimizer
 from trainers.recipe import Pixels

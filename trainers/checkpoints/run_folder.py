@@ -13,7 +13,6 @@ from typing import Any
 
 from infra.errors import UserError
 from infra.objects import MissingError, exists, join, list_files, read_bytes, remove, write_bytes
-from trainers.checkpoints.checkpoint import load_lineage, load_training
 from trainers.recipe import Training
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
@@ -83,6 +82,8 @@ def check_same_training(
     committed: Committed, training: Training, stage_index: int, lineage: Mapping[str, str]
 ) -> None:
     """UserError if a run's checkpoint belongs to another recipe or to other shards than are given now."""
+    from trainers.checkpoints.checkpoint import load_lineage, load_training  # torch: seconds to import
+
     before = load_training(committed.uri)
     ours, theirs = (_decisive(each, stage_index) for each in (training, before))
     changed = [name for name in ours if ours[name] != theirs.get(name)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ingest.decode.containers import index_frames
-from ingest.decode.failure import MediaError
+from ingest.decode.request import MediaError
 from ingest.decode.sound import SAMPLE_RATE, extract_sound
 from pipeline.demo.broken import BREAKAGES
 from tests.ingest.media_files import spoken, write_video

@@ -8,10 +8,9 @@ from PIL import Image
 
 from ingest.decode import decord_reader, pyav_reader
 from ingest.decode.containers import open_film
-from ingest.decode.failure import MediaError
 from ingest.decode.frames import window_frames
-from ingest.decode.request import FrameRequest
-from ingest.decode.resize import resize_short_side, target_size
+from ingest.decode.images import resize_short_side, target_size
+from ingest.decode.request import FrameRequest, MediaError
 from tests.ingest.media_files import numbers_of, write_video
 
 ALL = FrameRequest(0.0, 99.0, count=10, short_side=32, quality=95, decoder="auto")

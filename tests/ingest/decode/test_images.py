@@ -9,8 +9,8 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from ingest.decode.failure import MediaError
 from ingest.decode.images import converted, stored
+from ingest.decode.request import MediaError
 from tests.ingest.media_files import jpeg
 
 

@@ -14,9 +14,8 @@ from PIL import Image
 
 from infra.errors import UserError
 from ingest.decode import isolation
-from ingest.decode.failure import MediaError
 from ingest.decode.isolation import Decoder, Limits
-from ingest.decode.request import FrameRequest
+from ingest.decode.request import FrameRequest, MediaError
 from tests.ingest.media_files import numbers_of, write_video
 
 REQUEST = FrameRequest(0.0, 99.0, count=4, short_side=32, quality=95, decoder="auto")

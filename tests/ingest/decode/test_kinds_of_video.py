@@ -12,7 +12,7 @@ import pytest
 
 from ingest.decode import decord_reader, pyav_reader
 from ingest.decode.containers import Film, open_film
-from ingest.decode.failure import MediaError
+from ingest.decode.request import MediaError
 from tests.ingest.media_files import numbers_of, write_video
 
 X264 = ("-c:v", "libx264", "-crf", "8")

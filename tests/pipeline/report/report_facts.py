@@ -11,8 +11,7 @@ from ingest.records import Clip, Reject, Utterance
 from pipeline.demo.grammar import ALL_THINGS, MOTIONS, Event, evaluation_caption, narration, ordered_caption
 from pipeline.evaluation.scores import Scores
 from pipeline.report.facts import Curve, Line, ReportData, SearchCurve, StepTime, StreamIn, Weights
-from trainers.evaluation.declarations import declared_by
-from trainers.evaluation.protocol import Declared, Example, HeldOut, Hit, Measured
+from trainers.evaluation.protocol import Declared, Example, HeldOut, Hit, Measured, declared_by
 from trainers.evaluation.protocols.retrieval import Retrieval
 from trainers.evaluation.protocols.sorting import Sorting
 from trainers.evaluation.protocols.twins import Twins

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trainers.evaluation.classification import classification_metrics
+from trainers.evaluation.metrics import classification_metrics
 
 
 def test_with_one_class_a_clip_both_shares_are_the_accuracy_of_the_best_prompt() -> None:

@@ -6,8 +6,7 @@ from typing import Literal
 import pytest
 
 from tests.trainers.small_models import SMALL
-from trainers.evaluation.declarations import declared_by, said
-from trainers.evaluation.protocol import Declared, HeldOut, Measured, Protocol
+from trainers.evaluation.protocol import Declared, HeldOut, Measured, Protocol, declared_by, said
 
 HELD_OUT = HeldOut("test", SMALL, {}, {})
 FOUND = Declared(

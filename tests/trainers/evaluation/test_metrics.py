@@ -1,9 +1,14 @@
 import pytest
 import torch
 
-from trainers.evaluation.retrieval import rank_metrics, retrieval_metrics, t2v_ranks, v2t_ranks
-from trainers.evaluation.sorting import sorting_accuracy
-from trainers.evaluation.twins import twin_accuracy
+from trainers.evaluation.metrics import (
+    rank_metrics,
+    retrieval_metrics,
+    sorting_accuracy,
+    t2v_ranks,
+    twin_accuracy,
+    v2t_ranks,
+)
 
 
 def test_equal_values_count_in_a_text_querys_favour_and_are_averaged_for_a_video() -> None:

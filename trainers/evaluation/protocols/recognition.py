@@ -40,7 +40,7 @@ class Recognition(Protocol):
         """By chance a clip's k classes are any of them. UserError for a clip that belongs to no class."""
         import torch
 
-        from trainers.evaluation.classification import classification_metrics
+        from trainers.evaluation.metrics import classification_metrics
 
         measured = []
         for register, prompts in self.classes.items():

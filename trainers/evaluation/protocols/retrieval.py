@@ -45,7 +45,7 @@ class Retrieval(Protocol):
     def score(self, held_out: HeldOut, found: Columns, before: Any) -> tuple[Measured, ...]:
         """Each query has one clip of its own."""
         from trainers.evaluation.dual_encoder import cosines
-        from trainers.evaluation.retrieval import retrieval_metrics
+        from trainers.evaluation.metrics import retrieval_metrics
 
         values = {
             f"{register}/{direction}_{name}": value
@@ -98,7 +98,7 @@ def _measured(declared: Declared, value: float, clips: int) -> Measured:
 
 def _examples(held_out: HeldOut, found: Columns, register: str) -> Iterator[Example]:
     from trainers.evaluation.dual_encoder import cosines
-    from trainers.evaluation.retrieval import t2v_ranks
+    from trainers.evaluation.metrics import t2v_ranks
 
     uids, media_uids = found["uid"].tolist(), found["media_uid"].tolist()
     similarity = cosines(found[f"texts/{register}"], found["video"])

@@ -45,7 +45,7 @@ class Sorting(Protocol):
         """
         import torch
 
-        from trainers.evaluation.sorting import sorting_accuracy
+        from trainers.evaluation.metrics import sorting_accuracy
 
         if found is None or not found["sorted"].any():
             return ()

@@ -61,7 +61,7 @@ class Twins(Protocol):
         """Nothing where no clip has a twin. The two answers of a pair depend on one another, so it is one trial."""
         import torch
 
-        from trainers.evaluation.twins import twin_accuracy
+        from trainers.evaluation.metrics import twin_accuracy
 
         if found is None:
             return ()

@@ -1,7 +1,8 @@
 """Text-to-video and video-to-text retrieval (TVTSv2, section 13)."""
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 CUTOFFS = (1, 5, 10, 50)
@@ -53,3 +54,44 @@ def _own_video(similarity: Float[Tensor, "queries videos"]) -> Tensor:
     if queries % videos:
         raise ValueError(f"{queries} texts do not divide among {videos} videos")
     return torch.arange(queries, device=similarity.device) // (queries // videos)
+
+
+def classification_metrics(
+    similarity: Float[Tensor, "clips classes"], own: Bool[Tensor, "clips classes"]
+) -> dict[str, float]:
+    """In percent, "top1": clips whose most similar class is one of theirs; "found": of the k most similar classes, k
+    being how many a clip has, those that are its own, as a mean over clips. With one class a clip both are top-1
+    accuracy; guessing gives both the mean of k over the number of classes. ValueError for a clip without a class.
+    """
+    count = own.sum(dim=1)
+    if not bool((count > 0).all()):
+        raise ValueError("a clip has no class")
+    order = similarity.argsort(dim=1, descending=True)
+    right = own.gather(1, order).double()  # (clips, classes): whether the k-th most similar is its own
+    found = right.cumsum(dim=1).gather(1, count[:, None] - 1)[:, 0] / count
+    return {"top1": 100 * float(right[:, 0].mean()), "found": 100 * float(found.mean())}
+
+
+def sorting_accuracy(logits: Float[Tensor, "n k places"]) -> dict[str, float]:
+    """Percent of transcripts given their place, and of clips with all places right; rows are in time order.
+
+    Chance is 100 / K for a place and, for independent answers, 100 / K**K for a clip.
+    """
+    right = logits.argmax(dim=-1) == torch.arange(logits.shape[1], device=logits.device)
+    return {
+        "position": 100 * float(right.double().mean()),
+        "all_right": 100 * float(right.all(dim=1).double().mean()),
+    }
+
+
+def twin_accuracy(videos: Float[Tensor, "pairs 2 d"], texts: Float[Tensor, "pairs 2 d"]) -> float:
+    """Percent of texts that are nearer (by cosine) to their own clip than to its twin; a tie counts half.
+
+    Features that know nothing of order give 50.
+    """
+    similarity = F.normalize(texts, dim=-1) @ F.normalize(videos, dim=-1).transpose(
+        1, 2
+    )  # (pairs, text, video)
+    own = similarity.diagonal(dim1=1, dim2=2)
+    twin = similarity.flip(2).diagonal(dim1=1, dim2=2)
+    return 100 * float(((own > twin).double() + (own == twin).double() / 2).mean())
