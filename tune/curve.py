@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from infra.fields import is_number
 from trainers.evaluation.protocol import Declared
-from tune.results import SearchResult, Setting, Trial, best, by_setting, fullest, mean, merit
+from tune.results import SearchResult, Trial, best, by_setting, fullest, mean, merit
+from tune.settings import Setting
 from tune.space import Search
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from infra.errors import UserError
-from tune.results import Setting
+from tune.settings import Setting
 from tune.space import Dimension, LogUniform, Search, Uniform
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pipeline.run.ingest import ingest
 from pipeline.run.recipe_run import RecipeRun
 from pipeline.run.search import check_search, search
 from pipeline.run.train import check_validation, train
-from tune.results import Setting, with_setting
+from tune.settings import Setting, with_setting
 
 
 @dataclass(frozen=True)

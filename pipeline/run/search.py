@@ -23,7 +23,8 @@ from trainers.cluster.launch import ClipStream
 from trainers.evaluation.protocol import Protocol, declared_by
 from tune.cluster.job import SearchJob
 from tune.cluster.search import run_search
-from tune.results import SearchResult, check_metrics, check_space, num_trials, trained_stages, with_setting
+from tune.results import SearchResult
+from tune.settings import check_metrics, check_space, num_trials, trained_stages, with_setting
 from tune.space import Search
 
 

@@ -20,7 +20,8 @@ from trainers.evaluation.protocol import Declared
 from trainers.evaluation.validation import FAILED, PREFIX, asked
 from trainers.recipe import Stage
 from tune.curve import disagreement
-from tune.results import SearchResult, Setting, by_setting
+from tune.results import SearchResult, by_setting
+from tune.settings import Setting
 from tune.space import Search
 
 LOG_WIDTH = 120  # columns where there is no terminal that says its own

@@ -11,7 +11,7 @@ from tests.ingest.clips import write_stream
 from tests.trainers.tiny import plain_batches, training
 from trainers.loop.train import build_learner, scheduled, train
 from trainers.systems.tvtsv2.settings import TEXT_EMBEDDINGS
-from tune.results import Setting, trial_training
+from tune.settings import Setting, trial_training
 from tune.space import Search
 
 

@@ -7,18 +7,8 @@ from trainers.evaluation.protocol import Declared
 from trainers.recipe import Stage, Training
 from tune.curve import as_csv, as_png, disagreement, points
 from tune.halving import goes_on, rungs
-from tune.results import (
-    Failed,
-    SearchResult,
-    Setting,
-    Trial,
-    check_search,
-    num_trials,
-    planned,
-    shown_numbers,
-    trial_training,
-    winner,
-)
+from tune.results import Failed, SearchResult, Trial, shown_numbers, winner
+from tune.settings import Setting, check_search, num_trials, planned, trial_training
 from tune.space import Grid, LogUniform, Search
 
 FROZEN, RATE = "stages.0.frozen_below.text", "stages.0.optimizer.rates.rest.lr"

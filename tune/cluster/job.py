@@ -9,9 +9,9 @@ from infra.tracking import TrackedRun
 from trainers.cluster.launch import ClipStream
 from trainers.evaluation.protocol import Declared
 from trainers.recipe import Training
-from tune.journal import Book
-from tune.results import Setting, trained_stages
+from tune.settings import Setting, trained_stages
 from tune.space import Search
+from tune.trial_journal import TrialJournal
 
 Evaluate = Callable[[str], tuple[dict[str, float], dict[str, float]]]
 """From the URI of a checkpoint to its metrics, which must hold the search's, and to those of the start weights."""
@@ -48,9 +48,9 @@ class SearchJob:
         return self.declared[self.search.metric]
 
     @property
-    def book(self) -> Book:
+    def journal(self) -> TrialJournal:
         """What the trials have said."""
-        return Book(self.folder)
+        return TrialJournal(self.folder)
 
     @property
     def stages(self) -> range:
@@ -64,12 +64,12 @@ class SearchJob:
 
     def score_at(self, step: int, setting: Setting, seed: int, checkpoint: str) -> dict[str, float]:
         """The metrics of a trial after some steps, taken once."""
-        return self.book.scores_at(step, setting, seed, lambda: self.score(checkpoint))
+        return self.journal.scores_at(step, setting, seed, lambda: self.score(checkpoint))
 
     def score(self, checkpoint: str) -> dict[str, float]:
         """The metrics of a checkpoint; UserError where the deciding one is not among them."""
         metrics, start = self.evaluate(checkpoint)
-        self.book.kept("start", lambda: start)
+        self.journal.kept("start", lambda: start)
         for wanted in filter(None, (self.search.metric, self.search.against)):
             if wanted not in metrics:
                 raise UserError(f"the search's metric {wanted!r} is not among {', '.join(sorted(metrics))}")

@@ -21,22 +21,11 @@ from infra.tracking import TrackedRun
 from tune.cluster.job import SearchJob
 from tune.cluster.trial import train_and_score
 from tune.curve import as_csv, as_png, points
-from tune.journal import Started
-from tune.results import (
-    Failed,
-    SearchResult,
-    Setting,
-    Trial,
-    by_setting,
-    check_search,
-    mean,
-    num_trials,
-    planned,
-    shown_numbers,
-    winner,
-)
+from tune.results import Failed, SearchResult, Trial, by_setting, mean, shown_numbers, winner
+from tune.settings import Setting, check_search, num_trials, planned
 from tune.space import Search
 from tune.suggesting import distributions, parameters, setting_of
+from tune.trial_journal import Started
 
 
 @runtime_checkable
@@ -64,10 +53,10 @@ def run_search(job: SearchJob, session: Session, progress: Progress | None = Non
         failed = (
             _fit_suggested(job, share) if search.sampler == "optuna" else _fit_planned(job, share, trials)
         )
-    finished = _in_order(job.book.finished(), trials)
+    finished = _in_order(job.journal.finished(), trials)
     if not finished:
         raise UserError(f"no trial of the search came to an end: {failed[0].reason if failed else 'stopped'}")
-    start_scores = job.book.kept("start", dict)
+    start_scores = job.journal.kept("start", dict)
     shown = shown_numbers(finished, search, job.declared)
     result = SearchResult(finished, winner(finished, job.number), start_scores, tuple(failed), shown)
     _record(job, result, time.monotonic() - began)
@@ -108,7 +97,7 @@ def _in_order(finished: Sequence[Trial], trials: Sequence[tuple[Setting, int]]) 
 
 def _fit_planned(job: SearchJob, share: _Share, trials: Sequence[tuple[Setting, int]]) -> list[Failed]:
     """TrackedRun those of the trials that have no scores yet."""
-    missing = [trial for trial in trials if not job.book.has(*trial)]
+    missing = [trial for trial in trials if not job.journal.has(*trial)]
     if not missing:
         return []
     space = {"trial": tune.grid_search(list(range(len(missing))))}
@@ -121,10 +110,10 @@ def _fit_planned(job: SearchJob, share: _Share, trials: Sequence[tuple[Setting, 
 
 def _fit_suggested(job: SearchJob, share: _Share) -> list[Failed]:
     """Let Optuna choose until there are as many settings as samples; those that had begun come first."""
-    search, book = job.search, job.book
-    finished = by_setting(book.finished())
+    search, journal = job.search, job.journal
+    finished = by_setting(journal.finished())
     done = [group for group in finished.values() if len(group) == len(search.seeds)]
-    begun = {one.setting.key: one.setting for one in book.started()}
+    begun = {one.setting.key: one.setting for one in journal.started()}
     for group in done:
         begun.pop(group[0].setting.key, None)
     left = search.samples - len(done)
@@ -149,7 +138,7 @@ def _fit_suggested(job: SearchJob, share: _Share) -> list[Failed]:
 
 def _failed(job: SearchJob, trials: Sequence[tuple[tuple[Setting, int], Exception | None]]) -> list[Failed]:
     """Those of the trials that have no scores, each with its reason. UserError if some were stopped without one."""
-    open_trials = [(trial, error) for trial, error in trials if not job.book.has(*trial)]
+    open_trials = [(trial, error) for trial, error in trials if not job.journal.has(*trial)]
     if any(error is None for _, error in open_trials):
         names = ", ".join(setting.name(seed) for (setting, seed), _ in open_trials)
         raise UserError(f"trials {names} of the search were stopped; what they have trained is kept")
@@ -198,9 +187,9 @@ def _run_trial(
     number = config.get("trial")
     own = [(setting_of(config), seed) for seed in job.search.seeds] if number is None else [trials[number]]
     for setting, seed in own:
-        if not job.book.has(setting, seed):  # Optuna may suggest again what was tried
+        if not job.journal.has(setting, seed):  # Optuna may suggest again what was tried
             train_and_score(job, setting, seed, share.plan, share.session)
-    found = by_setting(job.book.finished())[own[0][0].key]
+    found = by_setting(job.journal.finished())[own[0][0].key]
     tune.report({"score": mean(found, job.search.metric)})
 
 
@@ -229,7 +218,7 @@ def _reported(job: SearchJob, total: int, progress: Progress | None) -> Iterator
 
     def watch() -> None:
         while progress and not ended.wait(1.0):
-            done = {one.name: _share_done(job, one) for one in job.book.started()}
+            done = {one.name: _share_done(job, one) for one in job.journal.started()}
             progress(sum(done.values()), total, ", ".join(name for name, share in done.items() if share < 1))
 
     watcher = threading.Thread(target=watch, name="progress", daemon=True)
@@ -242,6 +231,6 @@ def _reported(job: SearchJob, total: int, progress: Progress | None) -> Iterator
 
 
 def _share_done(job: SearchJob, one: Started) -> float:
-    if job.book.has(one.setting, one.seed):
+    if job.journal.has(one.setting, one.seed):
         return 1.0
     return min(0.99, TrackedRun(job.run.uri, one.run_id).metrics().get("step", 0.0) / job.steps)

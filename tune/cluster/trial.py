@@ -16,8 +16,9 @@ from trainers.cluster.job import StageJob
 from trainers.cluster.launch import Trained, train_stage
 from tune.cluster.job import SearchJob
 from tune.halving import goes_on, rungs
-from tune.journal import Started
-from tune.results import Setting, Trial, trial_training
+from tune.results import Trial
+from tune.settings import Setting, trial_training
+from tune.trial_journal import Started
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def train_and_score(job: SearchJob, setting: Setting, seed: int, plan: CpuPlan, 
     varied = {**setting.values, **({"variant": setting.variant} if setting.variant else {}), "seed": seed}
     run = job.run.start_child(setting.name(seed), varied, {"trial": setting.name(seed)})
     trial = TrialRun(job, setting, seed, run, plan, session)
-    job.book.start(Started(setting, seed, run.run_id))
+    job.journal.start(Started(setting, seed, run.run_id))
     began = time.monotonic()
     try:
         checkpoint, step, stopped = _train(trial)
@@ -58,7 +59,7 @@ def train_and_score(job: SearchJob, setting: Setting, seed: int, plan: CpuPlan, 
     wall_s, device_s = time.monotonic() - began, trained_s * job.training.launch.fewest_workers
     run.log(step, {**metrics, "stopped": float(stopped), "wall_s": wall_s, "device_s": device_s})
     found = Trial(setting, seed, metrics, checkpoint, run.run_id, step, stopped, wall_s, device_s)
-    job.book.finish(found)
+    job.journal.finish(found)
     run.finish()
     return found
 
@@ -77,7 +78,7 @@ def _train(trial: TrialRun) -> tuple[str, int, bool]:
         checkpoint = join(folder, checkpoint_name(rung))
         metrics = trial.score_at(rung, checkpoint)
         trial.run.log(rung, metrics)
-        others = job.book.others_at(rung, trial.setting, trial.seed, job.search.metric)
+        others = job.journal.others_at(rung, trial.setting, trial.seed, job.search.metric)
         better = job.number.more_is_better is True
         if not goes_on(metrics[job.search.metric], others, better) and not training.done():
             _abort(thread, training)

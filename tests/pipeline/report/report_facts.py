@@ -17,7 +17,8 @@ from trainers.evaluation.protocols.sorting import Sorting
 from trainers.evaluation.protocols.twins import Twins
 from trainers.systems.tvtsv2.settings import TVTSv2
 from tune.curve import Point
-from tune.results import Failed, Setting, Trial
+from tune.results import Failed, Trial
+from tune.settings import Setting
 
 _COLOURS = {"red": (220, 60, 60), "green": (60, 180, 90), "blue": (70, 110, 230), "yellow": (235, 200, 60)}
 _COLOURS |= {"purple": (160, 80, 200), "white": (240, 240, 240)}

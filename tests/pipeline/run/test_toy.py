@@ -17,7 +17,7 @@ from pipeline.run.recipe_run import running
 from pipeline.run.search import search
 from tests.ingest.clips import write_stream
 from trainers.checkpoints.checkpoint import load_lineage
-from tune.results import Setting, with_setting
+from tune.settings import Setting, with_setting
 
 
 @pytest.mark.usefixtures("ray_local")

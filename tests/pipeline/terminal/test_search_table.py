@@ -7,7 +7,8 @@ from rich.console import Console
 
 from pipeline.terminal.tables import search_table
 from tests.tune.test_results import FROZEN, SEARCH, result
-from tune.results import SearchResult, Setting
+from tune.results import SearchResult
+from tune.settings import Setting
 from tune.space import Search
 
 

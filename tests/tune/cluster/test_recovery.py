@@ -12,7 +12,7 @@ from tests.ingest.clips import write_stream
 from tests.trainers.drivers import wait_until
 from tests.tune.drivers import STEPS, new_run, search_in
 from trainers.checkpoints.run_folder import latest_committed
-from tune.journal import Book
+from tune.trial_journal import TrialJournal
 
 
 @pytest.mark.usefixtures("ray_local")
@@ -23,7 +23,7 @@ def test_after_sigkill_of_the_driver_finished_trials_are_kept_and_begun_ones_go_
     released.touch()
     address = ray.get_runtime_context().gcs_address
     driver = subprocess.Popen([sys.executable, "-m", "tests.tune.drivers", address, str(tmp_path)])
-    book = Book(str(folder))
+    book = TrialJournal(str(folder))
     wait_until(book.finished, limit_s=300)
     released.unlink()  # the second trial, whose workers start seconds later, stops before its last steps
 

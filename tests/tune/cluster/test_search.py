@@ -24,9 +24,10 @@ from trainers.evaluation.protocol import Declared
 from trainers.recipe import Training
 from tune.cluster.job import SearchJob
 from tune.cluster.search import run_search
-from tune.journal import Book
-from tune.results import SearchResult, Setting, Trial
+from tune.results import SearchResult, Trial
+from tune.settings import Setting
 from tune.space import Grid, Search
+from tune.trial_journal import TrialJournal
 
 FROZEN = "stages.0.frozen_below.text"
 DECLARED = {
@@ -174,7 +175,7 @@ def test_optuna_goes_on_from_what_was_found(store: str, tmp_path: Path) -> None:
     rate = "stages.0.optimizer.rates.rest.lr"
     search = Search(space={FROZEN: Grid((0, 2)), rate: Grid((1e-3, 1e-2))}, metric="kept", sampler="optuna")
     earlier = Trial(Setting({FROZEN: 2, rate: 1e-2}), 0, {"kept": 1.0, "moved": 0.0}, "earlier", "r")
-    Book(str(tmp_path / "search")).finish(earlier)
+    TrialJournal(str(tmp_path / "search")).finish(earlier)
     found = searched(replace(search, samples=2), Score(tmp_path), store, str(tmp_path), run)
     assert earlier in found.trials
     new = [trial for trial in found.trials if trial != earlier]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.objects import exists, join, list_files, read_bytes, write_bytes
-from tune.results import Setting, Trial
+from tune.results import Trial
+from tune.settings import Setting
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Book:
+class TrialJournal:
     """The objects below a search's folder. Each is written once it is true, and whole."""
 
     folder: str
