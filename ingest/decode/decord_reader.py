@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import av  # noqa: F401  # before decord, whose own libvpx would otherwise take the place of PyAV's
 import decord
 import numpy as np
 from numpy.typing import NDArray

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.decode import pyav_reader
+from ingest.decode.child import middle_indices
 from ingest.decode.containers import open_film
-from ingest.decode.frames import middle_indices
 from ingest.decode.images import resize_short_side
 from tests.benchmarks.films import WEB_FILMS, generate
 from tests.benchmarks.paired import result, timed_in_turns

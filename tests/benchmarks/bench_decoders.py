@@ -20,8 +20,8 @@ from typing import Any
 
 import imageio_ffmpeg
 
+from ingest.decode.child import middle_indices
 from ingest.decode.containers import open_film
-from ingest.decode.frames import middle_indices
 from ingest.decode.request import MediaError
 from tests.benchmarks.films import Film, generate
 from tests.benchmarks.paired import result

@@ -23,7 +23,7 @@ import ray.data
 from infra import session
 from infra.cpus import machine_cores
 from ingest.cluster.graph import StreamSummary, ingest
-from ingest.decode.frames import middle_indices
+from ingest.decode.child import middle_indices
 from ingest.decode.images import encode, resize_short_side
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid

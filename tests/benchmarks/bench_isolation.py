@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+from ingest.decode.child import window_frames
 from ingest.decode.containers import open_film
-from ingest.decode.frames import window_frames
 from ingest.decode.isolation import Decoder, Limits
 from ingest.decode.request import FrameRequest
 from tests.benchmarks.films import WEB_FILMS, generate

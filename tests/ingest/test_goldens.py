@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingest.decode.frames import boundaries, middle_indices
+from ingest.decode.child import boundaries, middle_indices
 from ingest.formats.alignment import align_denoised, clean_words
 from ingest.records import Word
 from ingest.stages.cut import WindowDraw, transcript_windows, transcripts

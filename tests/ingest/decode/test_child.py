@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from ingest.decode import decord_reader, pyav_reader
+from ingest.decode.child import window_frames
 from ingest.decode.containers import open_film
-from ingest.decode.frames import window_frames
 from ingest.decode.images import resize_short_side, target_size
 from ingest.decode.request import FrameRequest, MediaError
 from tests.ingest.media_files import numbers_of, write_video
