@@ -67,7 +67,7 @@ class Frames:
     candidates: int = 24
     """Frames stored per clip; at least two for every frame that a training clip takes."""
     store: Literal["jpeg", "raw", "reference"] = "jpeg"
-    """What a clip keeps of them: JPEG, each a raw image without loss (PPM, some six times the bytes), or no image at
+    """What a clip keeps of them: JPEG, each a raw image without loss (PPM; sizes: `ingest/README.md`), or no image at
     all but a reference to the file, from which training decodes the frames that an epoch draws."""
     short_side: int = 268
     """Short side of the stored frames in pixels."""
@@ -76,7 +76,7 @@ class Frames:
     jpeg_quality: int = 95
     """JPEG quality, 1 to 100."""
     decoder: Literal["auto", "decord", "pyav", "torchcodec"] = "auto"
-    """`auto` takes PyAV, the cheapest for every codec and number of frames measured, and falls back to decord.
+    """`auto` takes PyAV and falls back to decord. (All measured: `tests/benchmarks/README.md`.)
     torchcodec (extra) decodes on the GPU where decoding actors have one (`pools.decode.num_gpus`)."""
     deadline_s: float = 60.0
     """Seconds after which the decoding of one file is ended and the file set aside."""
@@ -191,8 +191,11 @@ class Ingest:
     captioned: Whole | FixedWindows = field(default_factory=Whole)
     """How captioned media are cut; every clip has all captions of its medium."""
     filters: Filters = field(default_factory=Filters)
+    """What is set aside although it can be read; the defaults keep all but a medium that comes twice."""
     frames: Frames = field(default_factory=Frames)
+    """Candidate frames at rest: decoded once, drawn from at every epoch."""
     speech: Speech = field(default_factory=Speech)
+    """Transcription of media that have sound and no transcript."""
     rows_per_shard: int = 64
     """Rows of a list file that make one input shard."""
     row_group: int = 16

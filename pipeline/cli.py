@@ -46,6 +46,7 @@ class Run:
     """Ingest, train the first stages, search, train the last, evaluate, report. Finished steps are skipped."""
 
     recipe: Flat
+    """The recipe; its fields are the flags."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Ingest:
     """Raw archives to train-ready shards. Running again does what is missing and says so."""
 
     recipe: Flat
+    """The recipe; its fields are the flags."""
     export: Literal["webdataset"] | None = None
     """Also write the shards as WebDataset tars, for other trainers, into STORE/STREAM/webdataset."""
 
@@ -62,6 +64,7 @@ class Tune:
     """Search what `search.space` of the recipe names; each trial is a training run of its own."""
 
     recipe: Flat
+    """The recipe; its fields are the flags."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Train:
     """Train the recipe's stages, one after the other; resumes from the last checkpoint."""
 
     recipe: Flat
+    """The recipe; its fields are the flags."""
     stream: bool = False
     """Take the clips straight from the archives, as ingest would make them, and write no shards."""
 
@@ -78,6 +82,7 @@ class Evaluate:
     """Evaluate a checkpoint beside chance, random weights and the weights it started from."""
 
     recipe: Flat
+    """The recipe; its fields are the flags."""
     checkpoint: str | None = None
     """Folder or URI of a checkpoint; None: the one that `run` or `train` ended with."""
 
@@ -87,6 +92,7 @@ class Demo:
     """Make the narrated corpus and run the tiny recipe on it, once per seed."""
 
     recipe: Flat
+    """The recipe; its fields are the flags."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of training; with several, a table with their spread is added."""
 
@@ -96,6 +102,7 @@ class Quarantine:
     """What ingest set aside, by reason; one medium tried again, or all of them."""
 
     recipe: Flat
+    """The recipe; its fields are the flags."""
     only: str | None = None
     """Id of one medium: say what becomes of it now, on this machine; nothing is stored."""
     retry: bool = False

@@ -46,6 +46,7 @@ class Data:
     root: str
     """Folder or s3:// URI that holds the archives."""
     sources: tuple[DataSource, ...]
+    """The archives; several may share a stream."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +109,22 @@ class Recipe:
     """A complete run; `reelscript VERB NAME --help` lists every field."""
 
     name: str
+    """What trackers and the report call the run."""
     data: Data
+    """Raw archives: where they are, and which streams their clips go to."""
     training: Annotated[Training, tyro.conf.arg(name="")]
+    """System, stages and seed: with the shards they decide the weights."""
     ingest: Ingest = field(default_factory=Ingest)
+    """From media to clips."""
     search: Search = field(default_factory=Search)
+    """A search over the recipe: fields by name, what they are drawn from, and the number that decides."""
     evaluation: Evaluation = field(default_factory=Evaluation)
+    """What trained weights are scored by, beside start and random weights."""
     validation: Validating = field(default_factory=Validating)
+    """Scores of checkpoints, taken while the training goes on; the weights do not depend on them."""
     store: str = "outputs/store"
     """Folder or s3:// URI of the train-ready shards."""
     output: str = "outputs/run"
     """Folder or s3:// URI of checkpoints, tables and the report."""
     ray: Cluster = field(default_factory=Cluster)
+    """Which Ray to use."""

@@ -16,7 +16,7 @@ class Launch:
     """What every worker holds: "ddp" the whole model, "fsdp" its share of every block (FSDP2), with checkpoints in as
     many parts as workers."""
     use_gpu: bool | None = None
-    """None: where the cluster has GPUs."""
+    """Whether workers train on GPUs; None: where the cluster has them."""
     threads: int = 0
     """CPU threads per worker; 0 divides the machine's cores by the workers on it."""
     precision: Literal["fp32", "bf16"] = "fp32"

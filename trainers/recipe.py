@@ -31,8 +31,9 @@ class Pixels:
     than the tower's input, is resized to it on the training device, antialiased, as CLIP's own frames were.
     (Both measured: `trainers/models/README.md`.)"""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Mean of each colour channel (red, green, blue; values from 0 to 1), which is subtracted."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """ImageNet's constants, as published for all sizes; CLIP's own towers were trained with CLIP_MEAN, CLIP_STD."""
+    """Deviation of each, which divides. As published both are ImageNet's; CLIP's own are CLIP_MEAN and CLIP_STD."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Alternate:
     """Streams take turns, each with its own optimiser step (TVTSv2, section 9)."""
 
     kind: Literal["alternate"] = "alternate"
+    """Which schedule this is."""
 
     def __call__(self, step: int, seed: int, num_streams: int) -> int:
         """Index of the stream of this step (steps count from 0)."""
@@ -71,6 +73,7 @@ class Ratio:
     steps: tuple[int, ...]
     """Steps of each stream in a round."""
     kind: Literal["ratio"] = "ratio"
+    """Which schedule this is."""
 
     def __call__(self, step: int, seed: int, num_streams: int) -> int:
         """Index of the stream of this step: the one that is furthest behind its share. ValueError unless every stream
@@ -98,6 +101,7 @@ class SeededDraw:
     shares: tuple[float, ...] = ()
     """How likely each stream is, beside the others; none: all alike."""
     kind: Literal["seeded_draw"] = "seeded_draw"
+    """Which schedule this is."""
 
     def __call__(self, step: int, seed: int, num_streams: int) -> int:
         """Index of the stream of this step. ValueError unless every stream has a share."""
@@ -116,7 +120,9 @@ class Constant:
     """Rates stay as they are, after a warm-up."""
 
     warmup_steps: int = 0
+    """Steps in which the rates rise to their full height; 0: no warm-up."""
     kind: Literal["constant"] = "constant"
+    """Which course this is."""
 
     def __call__(self, step: int, steps: int) -> float:
         """What multiplies every rate in step number `step` (from 0) of `steps`."""
@@ -128,9 +134,13 @@ class Drops:
     """Rates times 0.1 after each epoch of `epochs` (TVTSv2, section 8)."""
 
     steps_per_epoch: int
+    """Steps that are counted as one epoch."""
     epochs: tuple[int, ...] = (6, 8)
+    """Finished epochs after which the rates drop."""
     warmup_steps: int = 0
+    """Steps in which the rates rise to their full height; 0: no warm-up."""
     kind: Literal["drops"] = "drops"
+    """Which course this is."""
 
     def __call__(self, step: int, steps: int) -> float:
         """See `Constant`."""
@@ -145,9 +155,11 @@ class Linear:
     """Rates fall in a straight line to `floor` at the end."""
 
     warmup_steps: int = 0
+    """Steps in which the rates rise to their full height; 0: no warm-up."""
     floor: float = 0.0
     """Share of the rates that is left at the end."""
     kind: Literal["linear"] = "linear"
+    """Which course this is."""
 
     def __call__(self, step: int, steps: int) -> float:
         """See `Constant`."""
@@ -160,11 +172,13 @@ class Cosine:
     """Rates fall along half a cosine to `floor` at the end."""
 
     warmup_steps: int = 0
+    """Steps in which the rates rise to their full height; 0: no warm-up."""
     floor: float = 0.0
     """Share of the rates that is left at the end."""
     from_zero: bool = False
     """The warm-up begins with a step at rate 0, as in transformers' schedules; else with the first of its shares."""
     kind: Literal["cosine"] = "cosine"
+    """Which course this is."""
 
     def __call__(self, step: int, steps: int) -> float:
         """See `Constant`."""
@@ -187,6 +201,7 @@ class Rate:
     """A learning rate and the parameters that have it."""
 
     lr: float
+    """Learning rate, which the course multiplies."""
     names: tuple[str, ...] = ("*",)
     """Shell patterns of parameter names; one that matches nothing is an error."""
 
@@ -198,10 +213,13 @@ class Optimizer:
     rates: dict[str, Rate] = field(default_factory=lambda: {"all": Rate(1e-4)})
     """By name, shown as lr/NAME: a parameter has the first rate of which a pattern matches."""
     weight_decay: float = 0.05
+    """Times the learning rate, the share of a parameter that a step takes away."""
     undecayed: tuple[str, ...] = ()
     """Shell patterns of the names that are not decayed; one that matches nothing is an error."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the running means of the gradient and of its square."""
     eps: float = 1e-6
+    """Added to the root of the mean square before it divides."""
     form: Literal["published", "torch"] = "published"
     """ "published": transformers 4.10.2's (eps on the uncorrected root, decay after the step); "torch":
     torch.optim.AdamW, fused. (Both measured: `trainers/models/README.md`.)"""
@@ -228,12 +246,15 @@ class Stage:
     """One stretch of training with fixed streams, objectives, schedule, freezing and optimiser."""
 
     name: str
+    """What tables, trackers and folders call the stage."""
     streams: tuple[Stream, ...]
+    """Streams of the store that the stage reads."""
     objectives: tuple[ObjectiveSettings, ...]
     """Those that the streams weigh, by their names."""
     steps: int
     """Optimiser steps."""
     optimizer: Optimizer = field(default_factory=Optimizer)
+    """AdamW, with rates and decay by the names of parameters (those of objectives begin with "objectives.")."""
     schedule: Schedule = field(default_factory=Alternate)
     """Which stream a step takes."""
     train: tuple[str, ...] = ("*",)
@@ -243,6 +264,7 @@ class Stage:
     frozen_below: dict[str, int] = field(default_factory=dict)
     """By tower ("text"), how many of its lowest blocks are kept as they are."""
     begin: Begin = field(default_factory=Begin)
+    """What the stage does not take over from the stage before; all else is carried on, and must be there."""
 
 
 @dataclass(frozen=True)
@@ -250,9 +272,13 @@ class Training:
     """System, stages and seed: with the shards they decide the weights."""
 
     system: SystemSettings
+    """The system that is trained, and its sizes."""
     pixels: Pixels
+    """From stored frames to the tower's input (TVTSv2, 10.2)."""
     stages: tuple[Stage, ...]
+    """The stages, trained one after another."""
     seed: int = 0
+    """Decides fresh weights and every draw of the training."""
     init: str | None = None
     """Start weights: a hub id (`owner/name` or `owner/name@revision`), or a file, folder or URI, in a layout that the
     system knows or our own (checkpoint or export); what it does not cover starts fresh. None: all fresh."""
@@ -260,6 +286,7 @@ class Training:
     """Places of start weights for single parts of the model (first parts of parameter names), each in a layout that the
     system knows of that part."""
     launch: Launch = field(default_factory=Launch)
+    """How the loop is run; does not change what it computes."""
 
     def __post_init__(self) -> None:
         """Every tower has its number of frozen blocks, 0 where none was given, so that a search can name it.

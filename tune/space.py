@@ -18,8 +18,11 @@ class LogUniform:
     """Between `low` and `high`, every factor as likely as any other: for rates."""
 
     low: float
+    """Lower end, above 0."""
     high: float
+    """Upper end."""
     distribution: Literal["loguniform"] = "loguniform"
+    """Which distribution this is."""
 
     def __post_init__(self) -> None:
         """ValueError for ends that are no positive range."""
@@ -39,8 +42,11 @@ class Uniform:
     """Between `low` and `high`, every difference as likely as any other."""
 
     low: float
+    """Lower end."""
     high: float
+    """Upper end."""
     distribution: Literal["uniform"] = "uniform"
+    """Which distribution this is."""
 
     def __post_init__(self) -> None:
         """ValueError for ends that are no range."""
@@ -60,7 +66,9 @@ class Choice:
     """One of the values, each as likely as any other."""
 
     values: tuple[Value, ...]
+    """What is drawn from."""
     distribution: Literal["choice"] = "choice"
+    """Which distribution this is."""
 
     def __str__(self) -> str:
         return f"choice:{','.join(map(str, self.values))}"
@@ -75,7 +83,9 @@ class Grid:
     """Every one of the values, with every value of the other grids."""
 
     values: tuple[Value, ...]
+    """All of them are tried, in this order."""
     distribution: Literal["grid"] = "grid"
+    """Which distribution this is."""
 
     def __str__(self) -> str:
         return f"grid:{','.join(map(str, self.values))}"

@@ -1,11 +1,20 @@
-"""What a user typed wrong is answered in one sentence and a non-zero exit."""
+"""What a user typed wrong is answered in one sentence and a non-zero exit; `--help` has a line for every field."""
 
+import dataclasses
 import errno
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_type_hints
 
+import docstring_parser
 import pytest
 
 from infra.errors import StorageError
-from pipeline.cli import explain, main
+from ingest.settings import FixedWindows
+from pipeline.cli import VERBS, Doctor, Export, explain, main
+from pipeline.recipes.resolve import OURS
+from trainers.kinds import TABLE, Tagged
+from trainers.recipe import Linear, Ratio
+from tune.space import LogUniform
 
 
 def sentence(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -71,3 +80,58 @@ def test_a_full_disk_says_so_and_that_the_command_continues() -> None:
     told = explain(OSError(errno.ENOSPC, "No space left on device", "/data/part-0.parquet"))
     assert "disk is full" in told
     assert "/data/part-0.parquet" in told
+
+
+def named_in(hint: Any) -> Iterator[type]:
+    """Dataclasses that a type names: all arms of unions, items of tuples and, of a family, all of our own kinds."""
+    for part in get_args(hint):
+        yield from named_in(part)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        yield hint
+    if isinstance(hint, type) and issubclass(hint, Tagged) and not hasattr(hint, "kind"):
+        rows = TABLE[hint.family].items()
+        yield from (hint.of_kind(kind) for kind, row in rows if isinstance(row.settings, str))
+
+
+def reachable(*forms: type) -> list[type]:
+    found, waiting = [], list(forms)
+    while waiting:
+        form = waiting.pop()
+        if form not in found:
+            found.append(form)
+            hints = get_type_hints(form, include_extras=True)
+            waiting += [named for each in dataclasses.fields(form) for named in named_in(hints[each.name])]
+    return found
+
+
+def types_of(value: object) -> Iterator[type]:
+    """Dataclasses that a value is made of."""
+    if dataclasses.is_dataclass(value):
+        yield type(value)
+        value = [getattr(value, each.name) for each in dataclasses.fields(value)]
+    elif isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from types_of(each)
+
+
+def described(form: type) -> set[str]:
+    """Fields with a docstring below them, found as tyro finds it."""
+    parents = (each for each in form.__mro__ if dataclasses.is_dataclass(each))
+    texts = (text for each in parents for text in docstring_parser.parse_from_object(each).params)
+    return {text.arg_name for text in texts if text.description}
+
+
+FORMS = reachable(*VERBS.values(), Export, Doctor)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.__module__}.{form.__name__}")
+def test_help_has_a_line_for_every_field(form: type) -> None:
+    assert [each.name for each in dataclasses.fields(form) if each.name not in described(form)] == []
+
+
+def test_all_settings_of_our_recipes_are_checked_and_those_that_none_of_them_chose() -> None:
+    chosen = {form for recipe in OURS.values() for form in types_of(recipe())}
+    assert chosen <= set(FORMS)
+    assert {Ratio, Linear, FixedWindows, LogUniform} <= set(FORMS) - chosen

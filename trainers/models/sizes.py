@@ -17,14 +17,18 @@ class VideoTower:
     patch_size: int = 32
     """Side of a patch in pixels."""
     width: int = 768
+    """Channels of a token."""
     layers: int = 12
+    """Number of blocks."""
     heads: int = 12
+    """Attention heads of a block; their number divides the width."""
     mlp_ratio: float = 4.0
+    """Hidden channels of a block's MLP, as a multiple of the width."""
     max_frames: int = 12
     """Rows of the temporal table."""
     temporal_start_std: float | None = None
-    """Standard deviation of the fresh temporal table; None: the published width**-0.5. A model that starts
-    from scratch needs rows as long as its fresh patch embedding's, or sorting stays at chance."""
+    """Standard deviation of the fresh temporal table; None: the published width**-0.5. A model that starts from scratch
+    needs rows as long as its fresh patch embedding's. (Measured: `trainers/models/README.md`.)"""
     temporal_start: TemporalStart = "as_published"
     """Start of the temporal attention, which says nothing at step 0 whatever the start.
 
@@ -46,12 +50,17 @@ class TextTower:
     """CLIP's text tower (TVTSv2, section 5)."""
 
     vocabulary: int = 49408
+    """Number of token ids."""
     context: int = 77
     """Token ids per text, start and end token included."""
     width: int = 512
+    """Channels of a token."""
     layers: int = 12
+    """Number of blocks."""
     heads: int = 8
+    """Attention heads of a block; their number divides the width."""
     mlp_ratio: float = 4.0
+    """Hidden channels of a block's MLP, as a multiple of the width."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +70,15 @@ class SortingHead:
     transcripts: int = 4
     """K, the positions a transcript can have."""
     depth: int = 2
+    """Number of blocks."""
     heads: int = 8
+    """Attention heads of a block; their number divides the width."""
     mlp_ratio: float = 4.0
+    """Hidden channels of a block's MLP, as a multiple of the width."""
     activation: Activation = "gelu"
+    """Activation of the MLPs: exact GELU, or CLIP's x * sigmoid(1.702 x)."""
     layer_norm_eps: float = 1e-6
+    """Epsilon of the head's LayerNorms."""
 
 
 @runtime_checkable

@@ -12,12 +12,13 @@ class Contrastive(ObjectiveSettings):
     """Clips against texts over the batches of all ranks (TVTSv2, section 7)."""
 
     kind: Literal["contrastive"] = "contrastive"
+    """Which objective this is."""
     temperature: float = 0.05
-    """Fixed."""
+    """What divides the similarities; fixed."""
     gather: Literal["published", "summed"] = "published"
     """Gradient of the gathered loss: "published", 1/W of the written one's, so that the balance with other objectives
-    changes with the number of workers; "summed" over ranks, that of the written loss. Measured with two processes:
-    exactly half of the one-process gradient as published, all of it when summed (`test_two_ranks.py`)."""
+    changes with the number of workers; "summed" over ranks, that of the written loss. (Both measured:
+    `trainers/README.md`.)"""
 
     def chance(self, system: Any, stream: Any) -> float | None:
         """The logarithm of the number of choices, of both directions, which are added."""
@@ -29,6 +30,7 @@ class Sorting(ObjectiveSettings):
     """Which transcript comes when (TVTSv2, sections 6 and 7); the model needs a sorting head."""
 
     kind: Literal["sorting"] = "sorting"
+    """Which objective this is."""
 
     def chance(self, system: Any, stream: Any) -> float | None:
         """The logarithm of the number of places."""

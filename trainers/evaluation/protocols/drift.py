@@ -13,6 +13,7 @@ class Drift(Protocol):
 
     needs_start: ClassVar[bool] = True
     kind: Literal["drift"] = "drift"
+    """Which protocol this is."""
 
     def declares(self, held_out: HeldOut) -> tuple[Declared, ...]:
         """One of every register."""

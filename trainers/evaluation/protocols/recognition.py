@@ -15,6 +15,7 @@ class Recognition(Protocol):
     prompts, "classes/D/found". The model is a dual encoder (`trainers.evaluation.dual_encoder`)."""
 
     kind: Literal["recognition"] = "recognition"
+    """Which protocol this is."""
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of class sets, each with its class prompts. A clip belongs to every class whose prompt occurs in its
     held-out text of the register that the set is named after."""

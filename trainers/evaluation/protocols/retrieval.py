@@ -30,6 +30,7 @@ class Retrieval(Protocol):
     """
 
     kind: Literal["retrieval"] = "retrieval"
+    """Which protocol this is."""
 
     def declares(self, held_out: HeldOut) -> tuple[Declared, ...]:
         """The same numbers for every register of the caption file."""

@@ -23,6 +23,7 @@ class Sorting(Protocol):
     """
 
     kind: Literal["sorting"] = "sorting"
+    """Which protocol this is."""
 
     def declares(self, held_out: HeldOut) -> tuple[Declared, ...]:
         """Nothing without a head."""

@@ -30,6 +30,7 @@ class Twins(Protocol):
     """
 
     kind: Literal["twins"] = "twins"
+    """Which protocol this is."""
     stream: str = "twins"
     """Stream of the twins."""
     of: str = "test"

@@ -80,6 +80,7 @@ class TVTSv2Reads(Reads):
     """Texts of a clip, and the patches of its frames that are kept."""
 
     kind: Literal["tvtsv2"] = "tvtsv2"
+    """Which system reads the rows."""
     text: Literal["transcripts", "captions"] = "captions"
     """The texts that the objectives use: all K transcripts, or one of the captions."""
     mask_ratio: float = 0.0

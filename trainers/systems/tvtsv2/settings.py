@@ -35,15 +35,19 @@ class TVTSv2(SystemSettings):
     }
 
     kind: Literal["tvtsv2"] = "tvtsv2"
+    """Which system this is."""
     flavour: Flavour = "b"
+    """How the towers are built: "b", of OpenAI CLIP's blocks; "h", of OpenCLIP ViT-H's."""
     embedding: int = 512
     """D, the width of the shared embedding."""
     activation: Activation | None = None
-    """Of both towers; None: the flavour's, x * sigmoid(1.702 x) for "b" and exact GELU for "h"."""
+    """Activation of both towers; None: the flavour's, x * sigmoid(1.702 x) for "b" and exact GELU for "h"."""
     layer_norm_eps: float = 1e-5
-    """Of both towers."""
+    """Epsilon of both towers' LayerNorms."""
     video: VideoTower = field(default_factory=VideoTower)
+    """ViT with a temporal attention module per block and one class token per clip (TVTSv2, section 3)."""
     text: TextTower = field(default_factory=TextTower)
+    """CLIP's text tower (TVTSv2, section 5)."""
     sorting: SortingHead | None = field(default_factory=SortingHead)
     """None: the model has no such head, and its parameters are those of the two towers."""
 
