@@ -141,7 +141,7 @@ def tvtsv2_plus_tiny() -> Recipe:
 
 
 def plus(name: str, recipe: Recipe) -> Recipe:
-    """The recipe with the better forms of section 17, each explained and measured at its field.
+    """The recipe with the better forms of section 17, each explained at its field.
 
     The temporal attention starts so that all of it trains; the contrastive gradient does not weaken with the number
     of workers; AdamW is torch's, and rests for parameters that a step does not use; frames are stored larger than

@@ -28,7 +28,7 @@ class VideoTower:
     """Rows of the temporal table."""
     temporal_start_std: float | None = None
     """Standard deviation of the fresh temporal table; None: the published width**-0.5. A model that starts from scratch
-    needs rows as long as its fresh patch embedding's. (Measured: `trainers/models/README.md`.)"""
+    needs rows as long as its fresh patch embedding's. (Why: `trainers/models/README.md`.)"""
     temporal_start: TemporalStart = "as_published"
     """Start of the temporal attention, which says nothing at step 0 whatever the start.
 
