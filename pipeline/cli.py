@@ -180,7 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         sys.exit(dispatch(words))
     except BrokenPipeError:  # whoever read our lines has seen enough of them
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the exit try to write the rest
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nor may the exit try to write the rest
         sys.exit(0)
     except KeyboardInterrupt:
         fail("Stopped. Finished steps and committed shards are kept; the same command continues.", 130)

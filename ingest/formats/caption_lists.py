@@ -31,7 +31,7 @@ class CaptionList:
     root: str
     list_file: str
 
-    def beside(self, shards: Sequence[InputShard]) -> list[InputShard]:
+    def with_list(self, shards: Sequence[InputShard]) -> list[InputShard]:
         """The shards, each with its stretch of the list. Raises StorageError."""
         if not self.list_file:
             return list(shards)

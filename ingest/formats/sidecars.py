@@ -51,7 +51,7 @@ def by_stem(names: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def read_beside(folder: str, medium: str, names: Sequence[str]) -> Sidecar:
+def read_sidecars(folder: str, medium: str, names: Sequence[str]) -> Sidecar:
     """What these files say of a medium. Raises AnnotationError naming the file, MissingError, StorageError."""
     chosen = [name for name in names if extension(name) in _TEXTS]
     found = [Sidecar()]

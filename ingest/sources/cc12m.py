@@ -33,7 +33,7 @@ class CC12M:
 
     def shards(self, rows_per_shard: int) -> list[InputShard]:
         """One per tar below the root."""
-        return CaptionList(self.root, self.list_file).beside(webdataset.tar_shards(self.root, self.name))
+        return CaptionList(self.root, self.list_file).with_list(webdataset.tar_shards(self.root, self.name))
 
     def read(self, shard: InputShard) -> Iterator[Media | Reject]:
         """One medium per sample, with the image's bytes; a cut-off tar gives what it holds and one reject."""
@@ -63,7 +63,7 @@ class CC12MParquet:
         ]
         if not shards:
             raise UserError(f"{self.root}: no .parquet file with images lies below this folder")
-        return CaptionList(self.root, self.list_file).beside(shards)
+        return CaptionList(self.root, self.list_file).with_list(shards)
 
     def read(self, shard: InputShard) -> Iterator[Media | Reject]:
         """One medium per row. A damaged row group costs its rows, a file without its columns itself."""
@@ -104,7 +104,7 @@ class CC12MFiles:
             shards.append(InputShard(uid, f"{self.name}/{name}", name, objects.join(self.root, name)))
         if not shards:
             raise UserError(f"{self.root}: no numbered folder lies in this one")
-        return CaptionList(self.root, self.list_file).beside(shards)
+        return CaptionList(self.root, self.list_file).with_list(shards)
 
     def read(self, shard: InputShard) -> Iterator[Media | Reject]:
         """One medium per key, with the image's bytes, in the order of the keys."""

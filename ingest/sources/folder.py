@@ -9,7 +9,7 @@ from infra import objects
 from infra.errors import UserError
 from ingest.formats.annotations import AnnotationError
 from ingest.formats.folders import Listing, TooLargeError, read_whole, walk
-from ingest.formats.sidecars import by_stem, extension, read_beside, stem
+from ingest.formats.sidecars import by_stem, extension, read_sidecars, stem
 from ingest.records import Kind, Media, Reject, stable_uid
 from ingest.source import InputShard, printable
 
@@ -61,22 +61,22 @@ class Folder:
     def read(self, shard: InputShard) -> Iterator[Media | Reject]:
         """One medium per file, an image with its bytes."""
         path, names = json.loads(shard.header)
-        for name, beside in names.items():
+        for name, sidecars in names.items():
             key = f"{path}/{name}".strip("/")
             if key != printable(key):
                 yield self._reject(shard.uri, key, "bad_name", f"{key}: the name is no text")
                 continue
             try:
-                yield self._medium(shard.uri, key, name, beside)
+                yield self._medium(shard.uri, key, name, sidecars)
             except (AnnotationError, TooLargeError, objects.MissingError) as error:
                 reason = _REASONS[type(error)]
                 yield self._reject(shard.uri, key, reason, f"{key}: {error}")
 
-    def _medium(self, folder: str, key: str, name: str, beside: list[str]) -> Media | Reject:
-        sidecar = read_beside(folder, name, beside)
+    def _medium(self, folder: str, key: str, name: str, sidecars: list[str]) -> Media | Reject:
+        sidecar = read_sidecars(folder, name, sidecars)
         if not self.narrated and not sidecar.captions:
             return self._reject(
-                folder, key, "no_caption", f"{key}: {', '.join(beside) or 'nothing beside it'}"
+                folder, key, "no_caption", f"{key}: {', '.join(sidecars) or 'nothing beside it'}"
             )
         uri, kind = objects.join(folder, name), _KINDS[extension(name)]
         return Media(
@@ -114,7 +114,7 @@ class _Cut:
     """Media of the shards that are committed."""
 
     def shards(self, folder: Listing) -> Iterator[InputShard]:
-        beside = by_stem(folder.sizes)
+        sidecars = by_stem(folder.sizes)
         done = {name for names in self.known for name in names}
         if len(done) < sum(map(len, self.known)):
             raise UserError(
@@ -126,7 +126,9 @@ class _Cut:
         cuts = [left[start : start + self.size] for start in range(0, len(left), self.size)]
         for names in (*self.known, *cuts):
             if all(name in folder.sizes for name in names):
-                yield self._shard(folder, {name: beside.get(PurePosixPath(name).stem, []) for name in names})
+                yield self._shard(
+                    folder, {name: sidecars.get(PurePosixPath(name).stem, []) for name in names}
+                )
 
     def _shard(self, folder: Listing, names: Mapping[str, list[str]]) -> InputShard:
         sizes = {name: folder.sizes[name] for medium, beside in names.items() for name in (medium, *beside)}

@@ -74,11 +74,11 @@ def narration(event: Event) -> str:
 def ordered_caption(events: Sequence[Event]) -> str:
     """Register B: up to four events, each after its word of order."""
     assert len(events) <= len(ORDER_WORDS), f"register B orders at most four events, not {len(events)}"
-    told = (
+    phrases = (
         f"{word} {_without_article(e.thing)} {_WRITTEN_MOTION[e.motion]}"
         for word, e in zip(ORDER_WORDS, events, strict=False)
     )
-    return ", ".join(told)
+    return ", ".join(phrases)
 
 
 def evaluation_caption(things: Sequence[Thing]) -> str:

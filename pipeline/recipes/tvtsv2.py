@@ -201,9 +201,9 @@ def tvtsv2_tiny() -> Recipe:
     whole, half = TVTSv2Reads(text="captions"), TVTSv2Reads(text="captions", mask_ratio=0.5)
     stills = Stream("stills", 128, whole, {"contrastive": 1.0}, frames=1, rows_per_unit=64)
     captioned = Stream("captioned", 16, half, {"contrastive": 1.0}, NUM_FRAMES, rows_per_unit=8)
-    told = replace(half, text="transcripts")
+    transcripts = replace(half, text="transcripts")
     narrated = replace(
-        captioned, name="narrated", reads=told, objectives={"contrastive": 1.0, "sorting": 2.0}
+        captioned, name="narrated", reads=transcripts, objectives={"contrastive": 1.0, "sorting": 2.0}
     )
     from_scratch = Optimizer(
         rates=rates(1e-3, 5e-4),

@@ -89,8 +89,8 @@ class Twins(Protocol):
 
 def _declared(register: str, direction: str) -> Declared:
     """A coin is right in half of the cases."""
-    told = "{value:.0f} % of the captions prefer their own video to the same events in another order"
-    sentence = f"Twins, register {register}: {told}, {{level}} ({{chance:.0f}} %)."
+    words = "{value:.0f} % of the captions prefer their own video to the same events in another order"
+    sentence = f"Twins, register {register}: {words}, {{level}} ({{chance:.0f}} %)."
     return Declared(
         f"twins/{register}/{direction}",
         f"register {register}: {DIRECTIONS[direction]}",
