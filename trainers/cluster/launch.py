@@ -35,7 +35,7 @@ from trainers.cluster.controller import (
     failures_of,
     largest,
 )
-from trainers.cluster.job import StageJob
+from trainers.cluster.job import StageJob, worker_counts
 from trainers.cluster.scoring import check_gpus, checkpoint_config, result_checkpoint, validation_config
 from trainers.cluster.worker import train_worker
 from trainers.data.feed import preparing_tasks, rows_per_block, steps_of
@@ -86,16 +86,12 @@ def train_stage(
 
     ValueError for a recipe that cannot be launched, UserError naming what failed and what is kept.
     """
-    training, stage, folder = job.training, job.stage, job.folder
-    assert job.counts
-    check_sides(training.system.image_size, training.pixels)
-    check_parts(training, stage)
-    _check_tracking(job.run, session)
-    check_gpus(job.validation, training.launch, plan, session)
+    check_launch(job, plan, session)
+    stage, folder = job.stage, job.folder
     mend_book(folder)
     kept = latest_committed(folder)
     if kept:
-        check_same_training(kept, training, job.stage_index, job.lineage)
+        check_same_training(kept, job.training, job.stage_index, job.lineage)
         if kept.step == stage.steps:
             return Trained.at(result_checkpoint(job))
     with _sigint_as_before(), _reported(job.run, kept.step if kept else 0, progress):
@@ -110,6 +106,16 @@ def train_stage(
             f"training {folder} ended after {reached} and Ray gave no reason; run it again to continue"
         )
     return Trained.at(result_checkpoint(job))
+
+
+def check_launch(job: StageJob, plan: CpuPlan, session: Session) -> None:
+    """ValueError for a recipe that cannot be launched, UserError for one that this cluster cannot run."""
+    training = job.training
+    worker_counts(job.stage, training.launch)
+    check_sides(training.system.image_size, training.pixels)
+    check_parts(training, job.stage)
+    check_gpus(job.validation, training.launch, plan, session)
+    _check_tracking(job.run, session)
 
 
 def check_parts(training: Training, stage: Stage) -> None:
