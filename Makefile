@@ -3,7 +3,7 @@ FITS := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON ?= $(shell for name in python3.11 python3.12 python3; do $$name -c '$(FITS)' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test types tests clean
 
 demo: .venv/installed
 	$(BIN)/python -m pipeline demo
@@ -11,8 +11,13 @@ demo: .venv/installed
 test: .venv/checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	@$(MAKE) --no-print-directory --jobs 2 types tests    # the types are checked while the first tests wait for processes
+
+types: .venv/checks
 	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+tests: .venv/checks
 	$(BIN)/python -m pytest -m "not slow and not gpu and not fault"
 
 .venv/installed: pyproject.toml requirements.lock
