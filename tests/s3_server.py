@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra import objects
+
 KEY_ID = "reelscripttestkeyid0"
 SECRET = "reelscript-test-secret-0123456789abcdef0"
 
@@ -25,6 +27,17 @@ class S3Server:
     def uri(self, *parts: str) -> str:
         """s3://bucket/parts."""
         return "/".join([f"s3://{self.bucket}", *parts])
+
+    def upload(self, folder: Path, *parts: str) -> str:
+        """Copy a local folder, and say where it lies.
+
+        A file after the other. Where many are put at once into a folder that is new at that moment, this server loses
+        track of some of them: "Dir.Rename error: file does not exist", and temporary names where files are listed.
+        """
+        root = self.uri(*parts)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            objects.write_bytes(objects.join(root, path.relative_to(folder).as_posix()), path.read_bytes())
+        return root
 
     def environment(self) -> dict[str, str]:
         """The variables with which everything finds it."""

@@ -92,11 +92,8 @@ def test_a_list_without_rows_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_list_in_a_bucket_reads_as_one_on_disk(tmp_path: Path, s3_server: S3Server) -> None:
-    from infra import objects
-
     write_list(tmp_path, "results_train.csv", HEADER, *(f"{n},u,d,p,caption {n}" for n in range(10)))
-    root = s3_server.uri("lists", "webvid")
-    objects.upload_folder(tmp_path, root)
+    root = s3_server.upload(tmp_path, "lists", "webvid")
     here, there = (read_all(WebVid(str(where)), rows_per_shard=4) for where in (tmp_path, root))
     assert [media.uid for media in media_of(there)] == [media.uid for media in media_of(here)]
     assert media_of(there)[3].uri == f"{root}/videos/p/3.mp4"

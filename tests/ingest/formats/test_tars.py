@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from infra import objects
 from infra.errors import UserError
 from ingest.formats import tars as webdataset
 from ingest.records import Media, Reject, stable_uid, to_table
@@ -131,8 +130,7 @@ def test_a_folder_without_tars_is_refused(tmp_path: Path) -> None:
 
 def test_a_tar_in_a_bucket_reads_as_one_on_disk(tmp_path: Path, s3_server: S3Server) -> None:
     write_tar(tmp_path / "00000.tar", {**sample(0), **sample(1)})
-    root = s3_server.uri("tars")
-    objects.upload_folder(tmp_path, root)
+    root = s3_server.upload(tmp_path, "tars")
     here, there = (read_all(CC12M(str(where))) for where in (tmp_path, root))
     assert all(isinstance(item, Media) for item in there)
     assert [(m.uid, m.payload) for m in media_of(here)] == [(m.uid, m.payload) for m in media_of(there)]

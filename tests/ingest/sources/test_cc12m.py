@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from infra import objects
 from infra.errors import UserError
 from ingest.formats import caption_lists as caption_list
 from ingest.records import Media
@@ -130,8 +129,7 @@ def test_folders_and_tables_in_a_bucket_read_as_on_disk(tmp_path: Path, s3_serve
     rows = [facts(number) for number in range(40)]
     write_files(tmp_path / "files", rows)
     write_parquet(tmp_path / "parquet/00000.parquet", rows)
-    root = s3_server.uri("cc12m_forms")
-    objects.upload_folder(tmp_path, root)
+    root = s3_server.upload(tmp_path, "cc12m_forms")
     told = contents(CC12MFiles(str(tmp_path / "files")))
     assert contents(CC12MFiles(f"{root}/files")) == told
     assert contents(CC12MParquet(f"{root}/parquet")) == told

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from infra import objects
 from infra.errors import StorageError, UserError
 from ingest.records import Reject, stable_uid, to_table
 from ingest.source import InputShard
@@ -187,8 +186,7 @@ def test_files_that_come_later_make_shards_of_their_own_and_leave_the_others_as_
 
 
 def test_a_folder_in_a_bucket_reads_as_one_on_disk(tmp_path: Path, s3_server: S3Server) -> None:
-    root = s3_server.uri("folder_forms")
-    objects.upload_folder(write(tmp_path, FILES), root)
+    root = s3_server.upload(write(tmp_path, FILES), "folder_forms")
     here, there = (read_all(Folder(where, "films")) for where in (str(tmp_path), root))
     assert [(m.uid, m.captions, m.payload) for m in media_of(here)] == [
         (m.uid, m.captions, m.payload) for m in media_of(there)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from infra import objects
 from ingest.formats.annotations import AnnotationError, provided_utterances
 from ingest.records import Reject
 from ingest.sources.yt_temporal import YTTemporal, YTTemporal1B
@@ -71,8 +70,7 @@ def test_an_annotation_that_is_none_costs_its_video(tmp_path: Path) -> None:
 
 def test_annotations_in_a_bucket_read_as_on_disk(tmp_path: Path, s3_server: S3Server) -> None:
     write_annotations(tmp_path)
-    root = s3_server.uri("yt_forms")
-    objects.upload_folder(tmp_path, root)
+    root = s3_server.upload(tmp_path, "yt_forms")
     here, there = (read_all(YTTemporal(str(where))) for where in (tmp_path, root))
     assert [(m.uid, m.utterances) for m in media_of(here)] == [(m.uid, m.utterances) for m in media_of(there)]
     assert reasons_of(here) == reasons_of(there)

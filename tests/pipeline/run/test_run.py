@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from infra.objects import join, list_files, read_bytes, upload_folder
+from infra.objects import join, list_files, read_bytes
 from infra.tracking import tracking_for
 from pipeline import verbs
 from pipeline.demo.corpus import CorpusSize, make_corpus
@@ -27,7 +27,7 @@ def recipe(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Rec
     folder = tmp_path_factory.mktemp("corpus")
     make_corpus(folder / "raw", CorpusSize.tiny())
     write_checkpoint(folder / "speech_model.pt")
-    upload_folder(folder / "raw", s3_server.uri("demo", "raw"))
+    s3_server.upload(folder / "raw", "demo", "raw")
     return shortened(tvtsv2_tiny(), s3_server.uri("demo"), folder / "speech_model.pt")
 
 

@@ -12,7 +12,6 @@ from torch.testing import assert_close
 from transformers import CLIPConfig, CLIPModel
 
 from infra.errors import UserError
-from infra.objects import upload_folder
 from tests.conftest import S3Server
 from tests.trainers.small_models import SMALL, small_model
 from tests.trainers.tiny import SYSTEM, training
@@ -178,8 +177,8 @@ def test_a_file_that_is_cut_off_or_something_else_is_refused(tmp_path: Path) -> 
 def test_a_file_and_a_folder_in_a_bucket_are_read_as_on_disk(tmp_path: Path, s3_server: S3Server) -> None:
     save_file({"x": torch.ones(2)}, tmp_path / "model.safetensors")
     torch.save({"state_dict": {"y": torch.ones(1)}, "config": Path("/a")}, tmp_path / "notes.pth")
-    upload_folder(tmp_path, s3_server.uri("weights"))
-    for place in (str(tmp_path), s3_server.uri("weights"), s3_server.uri("weights", "model.safetensors")):
+    folder = s3_server.upload(tmp_path, "weights")
+    for place in (str(tmp_path), folder, s3_server.uri("weights", "model.safetensors")):
         assert list(read_weights(place)) == ["x"]
     assert list(read_weights(s3_server.uri("weights", "notes.pth"))) == ["y"]
     with pytest.raises(UserError, match="s3://bucket/weights/none: not found"):
