@@ -25,8 +25,7 @@ from pipeline.recipes.tvtsv2 import tvtsv2_b16, tvtsv2_b32, tvtsv2_h14
 from tests.benchmarks.paired import result, timed_in_turns
 from tests.benchmarks.peaks import peak_of
 from tests.benchmarks.plain_model import plain_losses
-from tests.trainers.small_models import small_batch, small_task
-from tests.trainers.tiny import NARRATED, adamw
+from tests.trainers.tiny import NARRATED, adamw, tiny_batch, tiny_task
 from trainers.data.batch import Batch
 from trainers.loop.flops import peak_flops, step_flops
 from trainers.loop.freezing import freeze, named_parameters
@@ -52,7 +51,7 @@ def batch_of(system: TVTSv2, clips: int, mask_ratio: float, context: int) -> Bat
     tokens = torch.randint(1, system.text.vocabulary - 1, (clips, 4, context), generator=draw)
     tokens[..., -1] = system.text.vocabulary - 1
     keep = torch.stack([torch.randperm(patches, generator=draw)[:kept] for _ in range(clips)])
-    return replace(small_batch(clips), inputs=Inputs(tokens, keep))
+    return replace(tiny_batch(clips), inputs=Inputs(tokens, keep))
 
 
 def sides_of(mask_ratio: float, quick: bool) -> tuple[Task, dict[str, Losses]]:
@@ -69,7 +68,7 @@ def sides_of(mask_ratio: float, quick: bool) -> tuple[Task, dict[str, Losses]]:
     for block in model.video.blocks:
         torch.nn.init.normal_(block.timeattn.proj.weight, std=0.02)  # as if trained: it says something
     freeze(model, frozen_below={"text": frozen})
-    task = small_task(model)
+    task = tiny_task(model)
     batch = batch_of(config, CLIPS, mask_ratio, CONTEXT)
     pixels = torch.randn(CLIPS, 12, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     return task, {

@@ -23,7 +23,8 @@ from pipeline.evaluation.cluster.embed import (
     gathered,
 )
 from tests.ingest.clips import synthetic_clip, write_stream
-from tests.pipeline.models import TINY, tiny_gallery
+from tests.pipeline.gallery import tiny_gallery
+from tests.trainers.tiny import SYSTEM
 from trainers.data.tokenizers import ClipTokenizer
 from trainers.evaluation.dual_encoder import Features, Sorted
 from trainers.evaluation.protocol import Columns, Round
@@ -31,7 +32,7 @@ from trainers.evaluation.rounds import Collected, RoundsByModel
 from trainers.evaluation.shown import Loaded, Shown
 from trainers.systems.tvtsv2.rows import TVTSv2Reads
 
-WEIGHTS = Fresh(TINY)
+WEIGHTS = Fresh(SYSTEM)
 NUM_CLIPS = 7
 TEXTS = {
     synthetic_clip(number).media_uid: {"A": [f"one {number}", f"two {number}"], "B": [f"whole {number}"]}
@@ -52,7 +53,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def collected(ray_local: None, store: str) -> Collected:
     """Two rounds of one model and one of another, in one job."""
-    models = {"one": WEIGHTS, "two": Fresh(TINY, seed=1)}
+    models = {"one": WEIGHTS, "two": Fresh(SYSTEM, seed=1)}
     return collect(tiny_gallery(store, TEXTS, batch_size=3), models, {"one": ROUNDS, "two": ROUNDS[:1]})
 
 
@@ -83,7 +84,7 @@ def test_every_clip_with_texts_is_shown_once_and_those_without_are_left_out(coll
     features = collected["one"][0]
     assert sorted(features["test"]["media_uid"]) == sorted(TEXTS)
     assert features["test"].keys() == {"uid", "media_uid", "video", "texts/A", "texts/B"}
-    assert features["test"]["video"].shape == (NUM_CLIPS, TINY.embedding)
+    assert features["test"]["video"].shape == (NUM_CLIPS, SYSTEM.embedding)
     assert len(features["other"]["uid"]) == 2
     assert not np.allclose(features["test"]["video"], collected["two"][0]["test"]["video"])
 
@@ -108,7 +109,7 @@ def test_a_register_of_sentences_is_the_mean_of_their_unnormalised_features(coll
     features = collected["one"][0]["test"]
     place = features["uid"].tolist().index(synthetic_clip(5).uid)
     model = WEIGHTS()[0].eval()
-    tokens = torch.from_numpy(ClipTokenizer(TINY.text.context)(["one 5", "two 5"]))
+    tokens = torch.from_numpy(ClipTokenizer(SYSTEM.text.context)(["one 5", "two 5"]))
     with torch.inference_mode():
         mean = model.encode_text(tokens).mean(dim=0)
     np.testing.assert_allclose(features["texts/A"][place], mean, atol=1e-5)
@@ -153,7 +154,7 @@ def test_a_protocol_gets_the_systems_own_inputs_where_the_evaluation_says_what_i
     gallery = replace(tiny_gallery(store, TEXTS), reads=TVTSv2Reads(text="captions"))
     models = Models.load({"one": WEIGHTS}, gallery.held_out, threads=1)
     found = collect_here(gallery, models, {"one": [Round(("other",), Read())]})["one"][0]["other"]
-    caption = ClipTokenizer(TINY.text.context)(["caption 0"])[0]
+    caption = ClipTokenizer(SYSTEM.text.context)(["caption 0"])[0]
     own = found["tokens"][found["uid"].tolist().index(synthetic_clip(0).uid)]
     np.testing.assert_array_equal(own, caption[: len(own)])
 
@@ -165,7 +166,7 @@ def test_no_slice_is_a_single_row_where_rows_can_be_shared_out() -> None:
 
 
 def test_a_diverged_model_is_refused_and_not_scored() -> None:
-    columns = {**_alone(0), "video": np.full((1, TINY.embedding), np.nan, np.float32)}
+    columns = {**_alone(0), "video": np.full((1, SYSTEM.embedding), np.nan, np.float32)}
     part = Part("test", ["clip"], ["medium"], {("one", 0): columns})
     with pytest.raises(UserError, match="the one weights give video features that are not finite"):
         gathered([part], {"one": [Round(("test",), Features())]})

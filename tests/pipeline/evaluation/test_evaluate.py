@@ -13,7 +13,8 @@ from ingest.records import stable_uid
 from pipeline.evaluation.cluster.embed import Fresh
 from pipeline.evaluation.evaluate import evaluate, evaluate_here, read_captions
 from tests.ingest.clips import synthetic_clip, write_stream
-from tests.pipeline.models import TINY, tiny_gallery
+from tests.pipeline.gallery import tiny_gallery
+from tests.trainers.tiny import SYSTEM
 from trainers.evaluation.dual_encoder import Features, encoded_video
 from trainers.evaluation.protocol import Columns, Declared, HeldOut, Measured, Protocol, Round, Rounds
 from trainers.evaluation.protocols.drift import Drift
@@ -67,7 +68,7 @@ def test_fresh_weights_are_evaluated_from_the_store_to_the_scores(ray_local: Non
     # The classes are the texts: a clip's own prompt is its best one as often as the video finds its text.
     recognition = Recognition(classes={"B": tuple(f"clip {number}" for number in range(8))})
     protocols = (Retrieval(), Sorting(), Twins(), recognition, Drift(), AskedAgain())
-    models = {"start": Fresh(TINY), "same": Fresh(TINY), "other": Fresh(TINY, seed=1)}
+    models = {"start": Fresh(SYSTEM), "same": Fresh(SYSTEM), "other": Fresh(SYSTEM, seed=1)}
     found = evaluate(gallery, models, protocols)
     start, same, other = (found[name].values for name in models)
     assert same == start
@@ -82,7 +83,7 @@ def test_fresh_weights_are_evaluated_from_the_store_to_the_scores(ray_local: Non
     # Each model planned its second pass from its own first one.
     assert other["again/length"] != same["again/length"]
 
-    here = evaluate_here(gallery, Fresh(TINY), protocols, threads=1, on_gpu=False).values
+    here = evaluate_here(gallery, Fresh(SYSTEM), protocols, threads=1, on_gpu=False).values
     assert "drift/A" not in here  # there are no start weights here
     assert here == pytest.approx({name: same[name] for name in here}, rel=1e-5)
 

@@ -23,7 +23,8 @@ from pipeline.export.export import export
 from tests.conftest import S3Server
 from tests.ingest.clips import synthetic_clip
 from tests.ingest.media_files import write_video
-from tests.pipeline.models import TINY, tiny_gallery
+from tests.pipeline.gallery import tiny_gallery
+from tests.trainers.tiny import SYSTEM, tiny_model
 from trainers.checkpoints import checkpoint
 from trainers.evaluation.dual_encoder import Features
 from trainers.evaluation.protocol import Round
@@ -54,7 +55,7 @@ LINEAGE = {
 
 def trained(folder: Path, pixels: Pixels = NEAREST, **changes: object) -> str:
     """A checkpoint of the second stage, of a model that does not start in symmetry."""
-    training = replace(Training(TINY, pixels, STAGES, seed=3), **changes)  # type: ignore[arg-type]
+    training = replace(Training(SYSTEM, pixels, STAGES, seed=3), **changes)  # type: ignore[arg-type]
     learner = build_learner(training, 1, torch.device("cpu"), None, None)
     with torch.no_grad():
         for value in learner.task.model.parameters():
@@ -158,7 +159,7 @@ def test_the_released_layout_holds_the_towers_alone_and_starts_a_training(
     file = torch.load(tmp_path / "released" / "TVTSv2.pth", weights_only=True)
     assert file.keys() == {"state_dict"}
     assert all(name.startswith(("text_", "video_model.")) for name in file["state_dict"])
-    model, source = VideoTextModel.fresh(TINY, 0), VideoTextModel.from_pretrained(given[1])
+    model, source = tiny_model(), VideoTextModel.from_pretrained(given[1])
     assert load_start(model, read_weights(there), there) == "tvtsv2"
     for tower in ("video", "text"):
         ours, theirs = (each.get_submodule(tower).state_dict() for each in (model, source))
@@ -171,7 +172,7 @@ def test_the_released_layout_holds_the_towers_alone_and_starts_a_training(
 
 @pytest.mark.parametrize("which", [0, 1], ids=["checkpoint", "export"])
 def test_a_checkpoint_and_an_export_are_start_weights(given: tuple[str, str], which: int) -> None:
-    training = Training(TINY, NEAREST, STAGES, init=given[which])
+    training = Training(SYSTEM, NEAREST, STAGES, init=given[which])
     model = build_learner(training, 0, torch.device("cpu"), None, None).task.model
     source = VideoTextModel.from_pretrained(given[1]).state_dict()
     assert all(torch.equal(value, source[name]) for name, value in model.state_dict().items())

@@ -5,10 +5,10 @@ from typing import Literal
 
 import pytest
 
-from tests.trainers.small_models import SMALL
+from tests.trainers.tiny import SYSTEM
 from trainers.evaluation.protocol import Declared, HeldOut, Measured, Protocol, declared_by, said
 
-HELD_OUT = HeldOut("test", SMALL, {}, {})
+HELD_OUT = HeldOut("test", SYSTEM, {}, {})
 FOUND = Declared(
     "found", "found", "Found", sentence="{hits:.3g} of {trials}, {level}{start}, {kept.value:.0f} kept."
 )

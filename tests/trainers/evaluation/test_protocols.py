@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.trainers.small_models import SMALL
+from tests.trainers.tiny import SYSTEM
 from trainers.evaluation.protocol import Captions, Columns, HeldOut, Measured
 from trainers.evaluation.protocols.drift import Drift
 from trainers.evaluation.protocols.recognition import Recognition
@@ -14,6 +14,7 @@ from trainers.evaluation.protocols.retrieval import Retrieval
 from trainers.evaluation.protocols.sorting import Sorting
 from trainers.evaluation.protocols.twins import Twins, paired
 
+THREE = replace(SYSTEM, sorting=replace(SYSTEM.sorting, transcripts=3))
 AXES = np.eye(4, dtype=np.float32)
 
 
@@ -28,7 +29,7 @@ CAPTIONS = captions_of("m", ["up", "down"], 4)
 
 
 def held_out(captions: Captions = CAPTIONS) -> HeldOut:
-    return HeldOut("test", SMALL, captions, {"B": "Captions."})
+    return HeldOut("test", THREE, captions, {"B": "Captions."})
 
 
 def features(video: np.ndarray, texts: np.ndarray, prefix: str = "m") -> Columns:
@@ -80,7 +81,7 @@ def test_places_read_off_the_video_are_right_and_the_control_reads_another_order
 
 
 def test_a_system_without_the_head_declares_nothing_of_it_and_nothing_is_collected() -> None:
-    headless = replace(held_out(), system=replace(SMALL, sorting=None))
+    headless = replace(held_out(), system=replace(THREE, sorting=None))
     assert Sorting().declares(headless) == ()
     assert list(Sorting().rounds(headless)) == []
     assert Sorting().score(headless, None, None) == ()

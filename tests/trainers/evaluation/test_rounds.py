@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tests.trainers.small_models import SMALL
+from tests.trainers.tiny import SYSTEM
 from trainers.evaluation.protocol import (
     Columns,
     Declared,
@@ -18,7 +18,7 @@ from trainers.evaluation.protocol import (
 )
 from trainers.evaluation.rounds import Collected, RoundsByModel, in_rounds
 
-HELD_OUT = HeldOut("test", SMALL, {}, {})
+HELD_OUT = HeldOut("test", SYSTEM, {}, {})
 
 
 @dataclass(frozen=True)

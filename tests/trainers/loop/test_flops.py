@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.trainers.models.test_video_text import B16, B32, H14
-from tests.trainers.small_models import small_batch, small_task
+from tests.trainers.tiny import tiny_batch, tiny_task
 from trainers.data.batch import Batch
 from trainers.loop.flops import forward_flops, peak_flops, step_flops
 from trainers.loop.freezing import freeze
@@ -77,7 +77,7 @@ def _counted_by_torch(system: TVTSv2, stream: Stream, stage: Stage) -> tuple[int
     """FLOPs of two clips, forward and forward + backward. Plain attention: torch counts it on every device."""
     batch, fake = _batch(system, stream), FakeTensorMode(allow_non_fake_inputs=True)
     with fake, sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        task = small_task(VideoTextModel(system))
+        task = tiny_task(VideoTextModel(system))
         freeze(task.model, freeze=stage.freeze, frozen_below=stage.frozen_below)
         losses = task(stream, batch, torch.empty(2, stream.frames, 3, 224, 224))
         forward = counter.get_total_flops()
@@ -89,4 +89,4 @@ def _batch(system: TVTSv2, stream: Stream) -> Batch:
     texts = system.sorting.transcripts if stream.reads.text == "transcripts" else 1
     kept = num_kept(system.video.num_patches, stream.reads.mask_ratio)
     tokens = torch.zeros(2, texts, system.text.context, dtype=torch.int64)
-    return replace(small_batch(2), inputs=Inputs(tokens, torch.arange(kept).expand(2, -1)))
+    return replace(tiny_batch(2), inputs=Inputs(tokens, torch.arange(kept).expand(2, -1)))

@@ -13,8 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
 from tests.trainers.ranks import in_two_ranks
-from tests.trainers.small_models import small_batch, small_pixels, small_task
-from tests.trainers.tiny import CAPTIONED, NARRATED, training
+from tests.trainers.tiny import CAPTIONED, NARRATED, tiny_batch, tiny_pixels, tiny_task, training
 from trainers.cluster.launch import check_parts
 from trainers.data.batch import Batch, joined
 from trainers.loop.parts import Computing, backward_in_parts, means_of, weighted_sum
@@ -32,7 +31,7 @@ Named = dict[str, NDArray[np.float32]]
 
 def batch() -> Batch:
     """Three of the four unreadable rows are in the second half; of the last third none can be read."""
-    return small_batch(8, valid=[1, 1, 0, 1, 1, 1, 0, 0])
+    return tiny_batch(8, valid=[1, 1, 0, 1, 1, 1, 0, 0])
 
 
 def whole(task: Task, forward: nn.Module, stream: Stream, rows: Batch) -> tuple[Named, Named]:
@@ -51,7 +50,7 @@ def in_parts(task: Task, forward: nn.Module, stream: Stream, rows: Batch, count:
 
 
 def pixels_of(rows: Batch) -> torch.Tensor:
-    return small_pixels(8)[rows.clips.position]
+    return tiny_pixels(8)[rows.clips.position]
 
 
 def numbers(losses: dict[str, torch.Tensor]) -> Named:
@@ -74,7 +73,7 @@ def close(found: tuple[Named, Named], expected: tuple[Named, Named]) -> None:
 
 @pytest.mark.parametrize("stream", [NARRATED, COMPARED, SORTED], ids=["both", "contrastive", "sorting"])
 def test_three_parts_give_the_losses_and_gradients_of_the_whole_batch(stream: Stream) -> None:
-    undivided, divided = small_task(), small_task()
+    undivided, divided = tiny_task(), tiny_task()
     close(in_parts(divided, divided, stream, batch(), 3), whole(undivided, undivided, stream, batch()))
 
 
@@ -95,7 +94,7 @@ def sizes(count: int, unit: int = 1) -> list[int]:
 
 
 def test_what_is_not_finite_in_one_part_spoils_the_gradients() -> None:
-    task = small_task()
+    task = tiny_task()
     with torch.no_grad():
         task.model.sorting.head.bias.fill_(torch.inf)
     losses, found = in_parts(task, task, NARRATED, batch(), 2)
@@ -105,7 +104,7 @@ def test_what_is_not_finite_in_one_part_spoils_the_gradients() -> None:
 
 @pytest.mark.parametrize("settings", [{"parts": 3}, {"checkpoint_activations": True}], ids=str)
 def test_how_a_learner_is_launched_does_not_change_its_gradients(settings: dict[str, int]) -> None:
-    recipe, rows = training(1), tiny_batch()
+    recipe, rows = training(1), five_clips()
     found = []
     for launch in (recipe.launch, replace(recipe.launch, **settings)):
         learner = build_learner(replace(recipe, launch=launch), 0, CPU, None, None)
@@ -114,17 +113,17 @@ def test_how_a_learner_is_launched_does_not_change_its_gradients(settings: dict[
     close(found[1], found[0])
 
 
-def tiny_batch() -> Batch:
+def five_clips() -> Batch:
     """Five clips of the tiny recipe."""
     draw = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (5, 4, 16, 16, 3), dtype=torch.uint8, generator=draw)
     tokens = torch.randint(1, 49000, (5, 4, 6), generator=draw).index_fill(2, torch.tensor([5]), 49407)
     inputs = Inputs(tokens, torch.tensor([[0, 3]]).expand(5, -1))
-    return Batch(replace(small_batch(5).clips, frames=frames), inputs)
+    return Batch(replace(tiny_batch(5).clips, frames=frames), inputs)
 
 
 def test_both_passes_over_a_part_draw_alike_and_parts_and_steps_draw_differently() -> None:
-    same_clip_twice = joined([tiny_batch().rows(slice(1))] * 2)
+    same_clip_twice = joined([five_clips().rows(slice(1))] * 2)
     learner, resumed = dropping(), dropping()
     first, second, first_again, second_again = drawn(learner, same_clip_twice)
     assert torch.equal(first, first_again)
@@ -169,7 +168,7 @@ class Undivided(Sorting):
 
 def test_parts_hold_whole_units_where_an_objective_of_the_stream_asks_for_it() -> None:
     learner = build_learner(with_sorting(training(1, parts=3), InUnits()), 0, CPU, None, None)
-    rows, pairs = tiny_batch().rows(slice(4)), NARRATED.rows_per_unit
+    rows, pairs = five_clips().rows(slice(4)), NARRATED.rows_per_unit
     assert [len(out) for out in drawn(learner, rows)] == [pairs, pairs] * 2
     assert unit_of(learner.stage, CAPTIONED) == 1  # it does not sort
 
@@ -193,7 +192,7 @@ def ranks_work(rank: int) -> list[tuple[Named, Named]]:
     own = list(batch().split(2))[rank]
     found = []
     for work in (whole, partial(in_parts, count=3)):
-        task = small_task(gather="summed")
+        task = tiny_task(gather="summed")
         found.append(work(task, DistributedDataParallel(task, find_unused_parameters=True), NARRATED, own))
     return found
 

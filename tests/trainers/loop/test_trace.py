@@ -8,8 +8,7 @@ import torch
 
 from ingest.records import stable_uid
 from tests.ingest.clips import write_stream
-from tests.trainers.small_models import small_batch
-from tests.trainers.tiny import plain_batches, training
+from tests.trainers.tiny import plain_batches, tiny_batch, training
 from trainers.checkpoints import checkpoint
 from trainers.loop.trace import Trace, readable, steps_using
 from trainers.loop.train import build_learner, scheduled, train
@@ -69,7 +68,7 @@ def test_a_video_is_found_by_the_uid_of_any_of_its_clips_and_by_its_own(tmp_path
     rows = [bytes.fromhex(clip + media) for clip, media in ((first, film), (second, film), (other, other))]
     uids = torch.tensor([list(row) for row in rows], dtype=torch.uint8).unflatten(1, (2, 10))
     trace = Trace(str(tmp_path), steps_done=0)
-    batch = small_batch(2)
+    batch = tiny_batch(2)
     for step, own in enumerate((uids[:2], uids[1:]), start=1):
         trace.add(step, "narrated", replace(batch, clips=replace(batch.clips, uids=own)))
     trace.write(2)

@@ -7,8 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.trainers.small_models import small_batch
-from tests.trainers.tiny import NARRATED, adamw, plain_batches, training
+from tests.trainers.tiny import NARRATED, adamw, plain_batches, tiny_batch, training
 from trainers.checkpoints import checkpoint
 from trainers.loop.train import Learner, build_learner, scheduled, train
 from trainers.models.video_text import VideoTextModel
@@ -86,7 +85,7 @@ def test_frozen_text_blocks_stay_as_they_are_and_have_no_optimiser_state(store: 
 
 def test_streams_take_turns_and_the_next_step_continues_the_turn() -> None:
     stage = training(5).stages[0]
-    endless = [repeat(small_batch()), repeat(small_batch())]
+    endless = [repeat(tiny_batch()), repeat(tiny_batch())]
     names = [
         [stream.name for stream, _ in islice(scheduled(stage, 0, first, endless), 3)] for first in (0, 1)
     ]

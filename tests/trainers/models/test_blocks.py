@@ -3,14 +3,14 @@
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from tests.trainers.small_models import small_batch, small_model, small_pixels, small_task
-from tests.trainers.tiny import NARRATED, adamw
+from tests.trainers.tiny import NARRATED, SYSTEM, adamw, tiny_batch, tiny_model, tiny_pixels, tiny_task
 from trainers.loop.freezing import freeze, named_parameters
 from trainers.loop.optimizers import build_optimizer
 from trainers.loop.parts import means_of
@@ -20,8 +20,8 @@ from trainers.systems.tvtsv2.settings import TEXT_EMBEDDINGS
 
 
 def test_frozen_blocks_keep_nothing_once_the_embeddings_below_them_are_frozen() -> None:
-    model = small_model()
-    tokens = small_batch().inputs.tokens.flatten(0, 1)
+    model = tiny_model()
+    tokens = tiny_batch().inputs.tokens.flatten(0, 1)
     freeze(model, frozen_below={"text": 1})
     through = _kept(lambda: model.text.blocks(model.text.embed(tokens), count=1))
     freeze(model, freeze=TEXT_EMBEDDINGS, frozen_below={"text": 1})
@@ -30,7 +30,7 @@ def test_frozen_blocks_keep_nothing_once_the_embeddings_below_them_are_frozen() 
 
 
 def test_frozen_embeddings_change_neither_the_losses_nor_the_other_gradients() -> None:
-    trained, frozen = small_model(), small_model()
+    trained, frozen = tiny_model(), tiny_model()
     freeze(trained, frozen_below={"text": 1})
     freeze(frozen, freeze=TEXT_EMBEDDINGS, frozen_below={"text": 1})
     expected, found = _gradients(trained), _gradients(frozen)
@@ -39,7 +39,7 @@ def test_frozen_embeddings_change_neither_the_losses_nor_the_other_gradients() -
 
 
 def test_what_is_frozen_has_no_optimiser_state() -> None:
-    model = small_model()
+    model = tiny_model()
     freeze(model, freeze=TEXT_EMBEDDINGS, frozen_below={"text": 1})
     optimizer = build_optimizer(named_parameters(model), adamw(1e-4, 1e-7))
     _gradients(model)
@@ -48,7 +48,8 @@ def test_what_is_frozen_has_no_optimiser_state() -> None:
 
 
 def test_running_blocks_again_keeps_less_and_gives_the_same_gradients_bit_for_bit() -> None:
-    kept_whole, again = small_model(), small_model()
+    taller = replace(SYSTEM, video=replace(SYSTEM.video, layers=2))  # blocks keep most of what is kept
+    kept_whole, again = tiny_model(taller), tiny_model(taller)
     recompute_activations(again)
     assert _kept(lambda: _losses(again)) < _kept(lambda: _losses(kept_whole)) / 2
     assert_close(_gradients(again), _gradients(kept_whole), rtol=0, atol=0)
@@ -84,7 +85,7 @@ def test_compiled_blocks_give_the_same_losses() -> None:
 
 
 def _plain_and_compiled() -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    plain, compiled = small_model(), small_model()
+    plain, compiled = tiny_model(), tiny_model()
     compile_blocks(compiled)
     assert list(compiled.state_dict()) == list(plain.state_dict())
     return [
@@ -94,7 +95,7 @@ def _plain_and_compiled() -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
 
 
 def _losses(model: VideoTextModel) -> dict[str, Tensor]:
-    return means_of(small_task(model)(NARRATED, small_batch(), small_pixels()))
+    return means_of(tiny_task(model)(NARRATED, tiny_batch(), tiny_pixels()))
 
 
 def _gradients(model: VideoTextModel) -> dict[str, Tensor]:

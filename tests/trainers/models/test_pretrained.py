@@ -13,17 +13,16 @@ from safetensors.torch import load_file, save_file
 
 from infra.errors import UserError
 from tests.trainers.models.weights.hub_server import SHA
-from tests.trainers.small_models import SMALL, small_model
+from tests.trainers.tiny import PIXELS, SYSTEM, tiny_model
 from trainers.models.pretrained import Usage
 from trainers.models.video_text import VideoTextModel
-from trainers.recipe import Pixels
 
 
 def exported(folder: Path) -> Path:
     """A small model as `export` writes it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(Usage(SMALL, Pixels(short_side=32, crop=32), 4).to_json())
-    save_file(small_model(seed=1).state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(Usage(SYSTEM, PIXELS, 4).to_json())
+    save_file(tiny_model(seed=1).state_dict(), folder / "model.safetensors")
     return folder
 
 
@@ -60,16 +59,16 @@ def reweighted(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[
         (reconfigured(lambda c: c.update(format_version=3)), "format version 3, but this Reelscript reads 2"),
         (reconfigured(lambda c: c.pop("pixels")), "Usage lacks its field 'pixels'"),
         (reconfigured(lambda c: c["system"].update(depth=3)), "TVTSv2 has no field 'depth'"),
-        (reconfigured(lambda c: c.update(num_frames=5)), "num_frames is 5, not between 1 and 4"),
+        (reconfigured(lambda c: c.update(num_frames=13)), "num_frames is 13, not between 1 and 12"),
         (
-            reconfigured(lambda c: c["pixels"].update(crop=16)),
-            "crop is 16, but the system's frames have 32 pixels",
+            reconfigured(lambda c: c["pixels"].update(crop=8)),
+            "crop is 8, but the system's frames have 16 pixels",
         ),
-        (reconfigured(lambda c: c["system"]["video"].update(width="32")), "width is '32', not int"),
+        (reconfigured(lambda c: c["system"]["video"].update(width="16")), "width is '16', not int"),
         (reconfigured(lambda c: c["system"].update(flavour="x")), "flavour is 'x', not one of 'b', 'h'"),
         (
             reconfigured(lambda c: c["system"]["video"].update(heads=3)),
-            "heads is 3, which does not divide the width 32",
+            "heads is 3, which does not divide the width 16",
         ),
         (reconfigured(lambda c: c["system"]["video"].update(patch_size=0)), "does not describe a model"),
         (reconfigured(lambda c: c["system"]["text"].update(layers=3)), r"missing: text\.blocks\.2\."),
@@ -77,7 +76,7 @@ def reweighted(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[
         (reweighted(lambda w: w.update(more=torch.ones(1))), "extra: more$"),
         (
             reweighted(lambda w: w.update({"video.projection": torch.ones(2, 2)})),
-            r"misshapen: video\.projection \(2, 2\) instead of \(32, 16\)$",
+            r"misshapen: video\.projection \(2, 2\) instead of \(16, 16\)$",
         ),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x10"), r"model\.safetensors is cut off"),
     ],
@@ -104,17 +103,17 @@ def test_an_export_on_the_hub_is_used_by_its_id(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "models--me--films" / "refs").mkdir()
     (tmp_path / "models--me--films" / "refs" / "main").write_text(SHA)
     model = VideoTextModel.from_pretrained("me/films")
-    assert torch.equal(model.text.projection, small_model(seed=1).text.projection)
+    assert torch.equal(model.text.projection, tiny_model(seed=1).text.projection)
 
 
 def test_frames_of_any_size_are_embedded_and_too_many_are_refused(tmp_path: Path) -> None:
     model = VideoTextModel.from_pretrained(str(exported(tmp_path / "export")))
-    for height, width in ((32, 32), (50, 90), (300, 64)):
+    for height, width in ((16, 16), (50, 90), (300, 64)):
         assert model.embed_frames(np.zeros((4, height, width, 3), np.uint8)).shape == (1, 16)
-    with pytest.raises(ValueError, match="5 frames were given; this model takes 1 to 4"):
-        model.embed_frames(np.zeros((5, 32, 32, 3), np.uint8))
+    with pytest.raises(ValueError, match="13 frames were given; this model takes 1 to 12"):
+        model.embed_frames(np.zeros((13, 16, 16, 3), np.uint8))
     with pytest.raises(UserError, match="does not know its pixels"):
-        small_model().embed_frames(np.zeros((4, 32, 32, 3), np.uint8))
+        tiny_model().embed_frames(np.zeros((4, 16, 16, 3), np.uint8))
 
 
 @pytest.mark.gpu

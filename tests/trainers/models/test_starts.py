@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.trainers.small_models import SMALL, small_batch, small_model, small_pixels, small_task
-from tests.trainers.tiny import NARRATED, adamw
+from tests.trainers.tiny import NARRATED, SYSTEM, adamw, tiny_batch, tiny_model, tiny_pixels, tiny_task
 from trainers.loop.freezing import named_parameters
 from trainers.loop.optimizers import build_optimizer
 from trainers.loop.parts import means_of
@@ -21,11 +20,12 @@ from trainers.models.video_text import VideoTextModel
 
 STARTS = get_args(TemporalStart)
 BETTER = [start for start in STARTS if start != "as_published"]
-WIDTH = SMALL.video.width
+WIDTH = SYSTEM.video.width
 
 
 def _started(start: TemporalStart) -> VideoTextModel:
-    return VideoTextModel.fresh(replace(SMALL, video=replace(SMALL.video, temporal_start=start)), 0)
+    few_words = replace(SYSTEM.text, vocabulary=64)  # steps of the whole table would be most of the work
+    return tiny_model(replace(SYSTEM, video=replace(SYSTEM.video, temporal_start=start), text=few_words))
 
 
 def _blocks(model: VideoTextModel) -> list[Block]:
@@ -33,7 +33,7 @@ def _blocks(model: VideoTextModel) -> list[Block]:
 
 
 def _backward(task: Task, seed: int) -> None:
-    losses = means_of(task(NARRATED, small_batch(seed=seed), small_pixels(seed=seed)))
+    losses = means_of(task(NARRATED, tiny_batch(seed=seed), tiny_pixels(seed=seed)))
     sum(losses.values()).backward()
 
 
@@ -42,16 +42,16 @@ def test_whatever_the_start_the_tower_computes_what_it_would_without_temporal_mo
     start: TemporalStart,
 ) -> None:
     model = _started(start)
-    without = model.encode_video(small_pixels()).pooled
+    without = model.encode_video(tiny_pixels()).pooled
     for block in _blocks(model):
         block.timeattn.qkv.weight.data.zero_()
         block.timeattn.proj.weight.data.zero_()
-    assert torch.equal(model.encode_video(small_pixels()).pooled, without)
+    assert torch.equal(model.encode_video(tiny_pixels()).pooled, without)
 
 
 @pytest.mark.parametrize("start", BETTER)
 def test_after_three_steps_every_part_has_moved_from_the_better_starts(start: TemporalStart) -> None:
-    task = small_task(_started(start))
+    task = tiny_task(_started(start))
     optimizer = build_optimizer(named_parameters(task.model), adamw(1e-2, 1e-3))
     before = [_parts(block) for block in _blocks(task.model)]
     for step in range(3):
@@ -65,7 +65,7 @@ def test_after_three_steps_every_part_has_moved_from_the_better_starts(start: Te
 
 def test_at_the_published_start_only_the_output_bias_has_a_gradient_beyond_rounding() -> None:
     """Its output lies along the direction that the LayerNorm behind it removes, so even v gets none."""
-    task = small_task(_started("as_published"))
+    task = tiny_task(_started("as_published"))
     _backward(task, seed=0)
     for block in _blocks(task.model):
         qkv, proj = block.timeattn.qkv.weight.grad, block.timeattn.proj
@@ -77,7 +77,7 @@ def test_at_the_published_start_only_the_output_bias_has_a_gradient_beyond_round
 
 @pytest.mark.parametrize("start", BETTER)
 def test_the_better_starts_read_the_spatial_weights_that_are_there(start: TemporalStart) -> None:
-    model = small_model()
+    model = tiny_model()
     for parameter in model.parameters():
         parameter.data.normal_()  # as if weights had been loaded
     start_temporal_attention(model.video, start)

@@ -7,8 +7,16 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from tests.trainers.small_models import SMALL, small_batch, small_model, small_pixels, small_task
-from tests.trainers.tiny import CAPTIONED, NARRATED, adamw
+from tests.trainers.tiny import (
+    CAPTIONED,
+    NARRATED,
+    SYSTEM,
+    adamw,
+    tiny_batch,
+    tiny_model,
+    tiny_pixels,
+    tiny_task,
+)
 from trainers.loop.freezing import freeze, named_parameters
 from trainers.loop.optimizers import build_optimizer
 from trainers.loop.parts import means_of
@@ -26,6 +34,8 @@ H14 = TVTSv2(
     text=TextTower(width=1024, layers=24, heads=16),
     sorting=SortingHead(heads=16),
 )
+FEW_WORDS = replace(SYSTEM, text=replace(SYSTEM.text, vocabulary=64))
+"""Steps of the whole table of tokens are most of what a training of the tiny model costs."""
 
 
 def _count(model: nn.Module, *parts: str) -> int:
@@ -73,81 +83,84 @@ def test_the_optimiser_groups_have_the_published_element_counts(
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    first, second, other = small_model(seed=1), small_model(seed=1), small_model(seed=2)
+    first, second, other = tiny_model(seed=1), tiny_model(seed=1), tiny_model(seed=2)
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name])
     assert not torch.equal(first.text.projection, other.text.projection)
 
 
 def test_fresh_published_temporal_modules_say_nothing() -> None:
-    model = small_model()
+    model = tiny_model()
     for block in model.video.blocks:
-        assert not block.timeattn(torch.randn(2, 1 + 3 * 8, 32), 3).any()
+        assert not block.timeattn(torch.randn(2, 1 + 3 * 4, SYSTEM.video.width), 3).any()
 
 
 @pytest.mark.parametrize("start", ["as_published", "from_spatial"])
 def test_temporal_queries_and_keys_train_only_from_a_start_that_breaks_the_tie(start: str) -> None:
-    config = replace(SMALL, video=replace(SMALL.video, temporal_start=start))
-    task = small_task(VideoTextModel.fresh(config, 0))
+    config = replace(FEW_WORDS, video=replace(SYSTEM.video, temporal_start=start))
+    task = tiny_task(tiny_model(config))
+    both = 2 * SYSTEM.video.width
     before = [block.timeattn.qkv.weight.detach().clone() for block in task.model.video.blocks]
     optimizer = build_optimizer(named_parameters(task.model), adamw(1e-2, 1e-3))
     for step in range(5):
         optimizer.zero_grad()
-        losses = means_of(task(NARRATED, small_batch(seed=step), small_pixels(seed=step)))
+        losses = means_of(task(NARRATED, tiny_batch(seed=step), tiny_pixels(seed=step)))
         sum(losses.values()).backward()
         optimizer.step()
     for block, start_weight in zip(task.model.video.blocks, before, strict=True):
-        query_key = block.timeattn.qkv.weight[:64]
+        query_key = block.timeattn.qkv.weight[:both]
         if start == "as_published":
             assert not query_key.any()
-            assert not block.timeattn.qkv.bias[:64].any()
-            assert_close(block.timeattn.proj.weight, block.timeattn.proj.weight[:, :1].expand(-1, 32))
+            assert not block.timeattn.qkv.bias[:both].any()
+            assert_close(
+                block.timeattn.proj.weight, block.timeattn.proj.weight[:, :1].expand(-1, SYSTEM.video.width)
+            )
         else:
-            assert (query_key - start_weight[:64]).abs().max() > 1e-4
+            assert (query_key - start_weight[:both]).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("flavour", ["b", "h"])
 def test_the_order_of_kept_patches_does_not_change_the_embedding(flavour: str) -> None:
-    model, keep = small_model(flavour), small_batch().inputs.keep
+    model, keep = tiny_model(replace(SYSTEM, flavour=flavour)), tiny_batch().inputs.keep
     _wake_temporal(model)
-    once = model.encode_video(small_pixels(), keep)
-    assert_close(model.encode_video(small_pixels(), keep.flip(1)).pooled, once.pooled)
+    once = model.encode_video(tiny_pixels(), keep)
+    assert_close(model.encode_video(tiny_pixels(), keep.flip(1)).pooled, once.pooled)
 
 
 @pytest.mark.parametrize("flavour", ["b", "h"])
 def test_permuting_the_transcripts_permutes_the_rows_of_the_logits(flavour: str) -> None:
-    model, batch = small_model(flavour), small_batch()
-    encoded = model.encode(small_pixels(), batch.inputs.tokens, batch.inputs.keep)
-    order = torch.tensor([2, 0, 1])
+    model, batch = tiny_model(replace(SYSTEM, flavour=flavour)), tiny_batch()
+    encoded = model.encode(tiny_pixels(), batch.inputs.tokens, batch.inputs.keep)
+    order = torch.tensor([2, 0, 3, 1])
     logits = model.sort(encoded.video, encoded.texts)
     assert_close(model.sort(encoded.video, encoded.texts[:, order]), logits[:, order])
 
 
 def test_padding_behind_the_end_token_is_not_seen() -> None:
-    model, tokens = small_model(), small_batch().inputs.tokens[:, 0]
+    model, tokens = tiny_model(), tiny_batch().inputs.tokens[:, 0]
     padded = torch.cat([tokens, torch.zeros(4, 3, dtype=torch.int64)], dim=1)
     assert_close(model.encode_text(padded), model.encode_text(tokens))
 
 
 def test_keeping_every_patch_in_order_equals_keeping_none_out() -> None:
-    model = small_model()
-    every = torch.arange(16).expand(4, -1)
+    model = tiny_model()
+    every = torch.arange(SYSTEM.video.num_patches).expand(4, -1)
     assert torch.equal(
-        model.encode_video(small_pixels(), every).pooled, model.encode_video(small_pixels()).pooled
+        model.encode_video(tiny_pixels(), every).pooled, model.encode_video(tiny_pixels()).pooled
     )
 
 
 def test_the_sorting_loss_trains_the_video_tower_and_never_the_text_tower() -> None:
-    task = small_task()
-    task(NARRATED, small_batch(), small_pixels())["sorting"].sum.backward()
+    task = tiny_task()
+    task(NARRATED, tiny_batch(), tiny_pixels())["sorting"].sum.backward()
     assert all(p.grad is None for p in task.model.text.parameters())
     assert task.model.video.patch_embedding.weight.grad.any()
 
 
 def test_frozen_blocks_get_no_gradient_but_the_embedding_below_them_does() -> None:
-    task = small_task()
+    task = tiny_task()
     freeze(task.model, frozen_below={"text": 1})
-    task(CAPTIONED, small_batch(texts=1), small_pixels())["contrastive"].sum.backward()
+    task(CAPTIONED, tiny_batch(texts=1), tiny_pixels())["contrastive"].sum.backward()
     assert all(p.grad is None for p in task.model.text.blocks[0].parameters())
     assert task.model.text.token_embedding.weight.grad.any()
     assert all(p.grad is not None for p in task.model.text.blocks[1].parameters())
@@ -155,11 +168,15 @@ def test_frozen_blocks_get_no_gradient_but_the_embedding_below_them_does() -> No
 
 def test_a_batch_is_learnt_by_heart() -> None:
     torch.manual_seed(0)
-    task = small_task()
+    video, sorting = (
+        replace(SYSTEM.video, layers=2),
+        replace(SYSTEM.sorting, depth=2),
+    )  # fewer learn it more slowly
+    task = tiny_task(tiny_model(replace(FEW_WORDS, video=video, sorting=sorting)))
     optimizer = build_optimizer(named_parameters(task.model), adamw(3e-3, 3e-3))
     for _ in range(60):
         optimizer.zero_grad()
-        losses = means_of(task(NARRATED, small_batch(), small_pixels()))
+        losses = means_of(task(NARRATED, tiny_batch(), tiny_pixels()))
         sum(losses.values()).backward()
         optimizer.step()
     assert losses["contrastive"] < 0.1
@@ -168,7 +185,7 @@ def test_a_batch_is_learnt_by_heart() -> None:
 
 
 def _encoded(model: VideoTextModel) -> tuple[object, torch.Tensor]:
-    encoded = model.encode(small_pixels(), small_batch().inputs.tokens, small_batch().inputs.keep)
+    encoded = model.encode(tiny_pixels(), tiny_batch().inputs.tokens, tiny_batch().inputs.keep)
     return encoded.video, encoded.texts
 
 

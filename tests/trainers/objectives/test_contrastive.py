@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from tests.trainers.objectives.dense import dense
-from tests.trainers.small_models import small_batch, small_pixels, small_task
-from tests.trainers.tiny import NARRATED
+from tests.trainers.tiny import NARRATED, tiny_batch, tiny_pixels, tiny_task
 from trainers.loop.parts import means_of
 from trainers.objectives import contrastive
 from trainers.objectives.contrastive import info_nce
@@ -99,9 +98,9 @@ def test_an_embedding_of_length_zero_does_not_divide_by_zero() -> None:
 
 
 def test_an_invalid_clip_does_not_change_the_other_clips_losses() -> None:
-    task, pixels = small_task(), small_pixels()
-    expected = means_of(task(NARRATED, small_batch().rows(slice(3)), pixels[:3]))
-    beside = means_of(task(NARRATED, small_batch(valid=[1, 1, 1, 0]), pixels))
+    task, pixels = tiny_task(), tiny_pixels()
+    expected = means_of(task(NARRATED, tiny_batch().rows(slice(3)), pixels[:3]))
+    beside = means_of(task(NARRATED, tiny_batch(valid=[1, 1, 1, 0]), pixels))
     for name in expected:
         assert_close(beside[name], expected[name])
 

@@ -3,8 +3,7 @@ from math import log
 import torch
 from torch.testing import assert_close
 
-from tests.trainers.small_models import small_batch, small_pixels, small_task
-from tests.trainers.tiny import NARRATED
+from tests.trainers.tiny import NARRATED, tiny_batch, tiny_pixels, tiny_task
 from trainers.objectives.sorting import sorting_losses
 
 
@@ -19,13 +18,13 @@ def test_row_k_belongs_to_place_k() -> None:
 
 
 def test_the_sum_and_the_count_are_of_clips_that_could_be_read() -> None:
-    task, pixels = small_task(), small_pixels()
-    total, count = task(NARRATED, small_batch(valid=[1, 0, 1, 0]), pixels)["sorting"]
+    task, pixels = tiny_task(), tiny_pixels()
+    total, count = task(NARRATED, tiny_batch(valid=[1, 0, 1, 0]), pixels)["sorting"]
     alone = [
-        task(NARRATED, small_batch().rows(slice(row, row + 1)), pixels[row : row + 1])["sorting"].sum
+        task(NARRATED, tiny_batch().rows(slice(row, row + 1)), pixels[row : row + 1])["sorting"].sum
         for row in (0, 2)
     ]
     assert count == 2
     assert_close(total, alone[0] + alone[1])
-    nothing = task(NARRATED, small_batch(valid=[0, 0, 0, 0]), pixels)["sorting"]
+    nothing = task(NARRATED, tiny_batch(valid=[0, 0, 0, 0]), pixels)["sorting"]
     assert nothing == (0, 0)

@@ -11,8 +11,7 @@ from torch import nn
 
 from tests.trainers.objectives.dense import dense
 from tests.trainers.ranks import in_ranks, in_two_ranks
-from tests.trainers.small_models import small_batch, small_pixels, small_task
-from tests.trainers.tiny import NARRATED
+from tests.trainers.tiny import NARRATED, tiny_batch, tiny_pixels, tiny_task
 from trainers.data.batch import Batch
 from trainers.loop.parts import means_of
 from trainers.loop.task import Task
@@ -27,11 +26,11 @@ Gradients = dict[str, NDArray[np.float32]]
 
 def batch() -> Batch:
     """Three of the four unreadable rows are in the second half."""
-    return small_batch(8, valid=[1, 1, 0, 1, 0, 1, 0, 0])
+    return tiny_batch(8, valid=[1, 1, 0, 1, 0, 1, 0, 0])
 
 
 def gradients(task: Task, forward: nn.Module, part: slice, objective: str) -> tuple[float, Gradients]:
-    loss = means_of(forward(NARRATED, batch().rows(part), small_pixels(8)[part]))[objective]
+    loss = means_of(forward(NARRATED, batch().rows(part), tiny_pixels(8)[part]))[objective]
     loss.backward()
     named = task.model.named_parameters()
     return loss.item(), {name: p.grad.numpy().copy() for name, p in named if p.grad is not None}
@@ -48,7 +47,7 @@ def halves(rank: int) -> list[tuple[float, Gradients]]:
     """One rank's answers to all cases."""
     found = []
     for objective, gather, _ in CASES:
-        task = small_task(gather=gather)
+        task = tiny_task(gather=gather)
         parallel = nn.parallel.DistributedDataParallel(task, find_unused_parameters=True)
         found.append(gradients(task, parallel, slice(4 * rank, 4 * rank + 4), objective))
     return found
@@ -63,7 +62,7 @@ def both_ranks() -> list[list[tuple[float, Gradients]]]:
 def test_two_halves_give_the_gradient_of_the_whole_and_the_published_gather_half_of_it(
     objective: str, gather: Gather, share: float
 ) -> None:
-    alone = small_task(gather=gather)
+    alone = tiny_task(gather=gather)
     loss, expected = gradients(alone, alone, slice(None), objective)
     (first, found), (second, same) = (rank[CASES.index((objective, gather, share))] for rank in both_ranks())
     if objective == "contrastive":

@@ -13,21 +13,23 @@ from transformers import CLIPConfig, CLIPModel
 
 from infra.errors import UserError
 from tests.conftest import S3Server
-from tests.trainers.small_models import SMALL, small_model
-from tests.trainers.tiny import SYSTEM, training
+from tests.trainers.tiny import SYSTEM, tiny_model, training
 from trainers.loop.train import build_learner
 from trainers.models.sizes import Flavour
-from trainers.models.video_text import VideoTextModel
 from trainers.models.weights import clip, openclip, tvtsv2
 from trainers.models.weights.files import load_start, read_weights
+
+TWO_BLOCKS = replace(SYSTEM, video=replace(SYSTEM.video, layers=2))
+"""In both towers, so that a wrong order of blocks shows."""
+START, END = 49406, 49407
 
 
 def _clip(flavour: Flavour, patch_size: int) -> CLIPModel:
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes = {"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     shared = sizes | {"projection_dim": 16, "hidden_act": "quick_gelu" if flavour == "b" else "gelu"}
-    text = {"vocab_size": 64, "max_position_embeddings": 8, "eos_token_id": 63, "bos_token_id": 62}
-    vision = {"image_size": 32, "patch_size": patch_size}
+    text = {"vocab_size": 49408, "max_position_embeddings": 24, "eos_token_id": END, "bos_token_id": START}
+    vision = {"image_size": 16, "patch_size": patch_size}
     config = CLIPConfig(text_config=shared | text, vision_config=shared | vision, projection_dim=16)
     model = CLIPModel(config).eval()
     with torch.no_grad():
@@ -36,18 +38,17 @@ def _clip(flavour: Flavour, patch_size: int) -> CLIPModel:
     return model
 
 
-@pytest.mark.parametrize(("flavour", "patch_size"), [("b", 16), ("b", 8), ("h", 4)])
+@pytest.mark.parametrize(("flavour", "patch_size"), [("b", 8), ("b", 4), ("h", 2)])
 @torch.no_grad()
 def test_one_frame_and_a_text_are_embedded_as_by_clip(flavour: Flavour, patch_size: int) -> None:
     reference = _clip(flavour, patch_size)
-    ours = VideoTextModel.fresh(
-        replace(SMALL, flavour=flavour, video=replace(SMALL.video, patch_size=patch_size)), 0
-    )
+    video = replace(TWO_BLOCKS.video, patch_size=patch_size)
+    ours = tiny_model(replace(TWO_BLOCKS, flavour=flavour, video=video))
     clip.load(ours, reference.state_dict())
     ours.video.temporal_embedding.zero_()
     images, tokens = (
-        torch.randn(3, 3, 32, 32),
-        torch.tensor([[62, 5, 63, 0, 0, 0, 0, 0], [62, 9, 8, 7, 6, 5, 4, 63]]),
+        torch.randn(3, 3, 16, 16),
+        torch.tensor([[START, 5, END, *[0] * 21], [START, *range(9, 31), END]]),
     )
     image = reference.visual_projection(reference.vision_model(pixel_values=images).pooler_output)
     text = reference.text_projection(reference.text_model(input_ids=tokens).pooler_output)
@@ -57,7 +58,7 @@ def test_one_frame_and_a_text_are_embedded_as_by_clip(flavour: Flavour, patch_si
 
 def test_clips_own_names_lead_back_to_the_same_weights() -> None:
     entries = clip.to_openclip(_clip("b", 8).state_dict())
-    model = small_model()
+    model = tiny_model(TWO_BLOCKS)
     openclip.load(model, entries)
     exported = openclip.export(model)
     assert exported.keys() == entries.keys() - {"logit_scale"}
@@ -65,7 +66,7 @@ def test_clips_own_names_lead_back_to_the_same_weights() -> None:
 
 
 def test_a_released_tvtsv2_file_leaves_the_sorting_head_alone(tmp_path: Path) -> None:
-    source, model = small_model(seed=1), small_model(seed=2)
+    source, model = tiny_model(seed=1), tiny_model(seed=2)
     head = model.sorting.head.weight.detach().clone()
     released = {f"module.{name}": value for name, value in tvtsv2.export(source, sorting_head=False).items()}
     torch.save({"state_dict": released, "epoch": 10}, tmp_path / "TVTSv2.pth")
@@ -75,26 +76,26 @@ def test_a_released_tvtsv2_file_leaves_the_sorting_head_alone(tmp_path: Path) ->
 
 
 def test_our_own_file_is_read_back(tmp_path: Path) -> None:
-    source, model = small_model(seed=1), small_model(seed=2)
+    source, model = tiny_model(seed=1), tiny_model(seed=2)
     save_file(source.state_dict(), tmp_path / "model.safetensors")
     assert load_start(model, read_weights(str(tmp_path / "model.safetensors"))) == "reelscript"
     assert torch.equal(model.sorting.head.weight, source.sorting.head.weight)
 
 
 def test_missing_extra_and_misshapen_entries_are_named() -> None:
-    entries = tvtsv2.export(small_model(), sorting_head=True)
+    entries = tvtsv2.export(tiny_model(), sorting_head=True)
     entries["text_projektion"] = entries.pop("text_projection")
     entries["video_model.proj"] = torch.zeros(3, 3)
     with pytest.raises(
         UserError,
         match=r"missing: text_projection; extra: text_projektion; misshapen: video_model.proj \(3, 3\) instead",
     ):
-        tvtsv2.load(small_model(), entries, sorting_head=True)
+        tvtsv2.load(tiny_model(), entries, sorting_head=True)
 
 
 def test_weights_in_an_unknown_layout_are_refused() -> None:
     with pytest.raises(UserError, match="no layout we know; their first names: conv"):
-        load_start(small_model(), {"conv": torch.zeros(1)})
+        load_start(tiny_model(), {"conv": torch.zeros(1)})
 
 
 class _Hostile:
@@ -114,7 +115,7 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path, capsys: pytest
 
 
 def _wrong_key(path: Path) -> None:
-    entries = tvtsv2.export(VideoTextModel.fresh(SYSTEM, 0), sorting_head=False)
+    entries = tvtsv2.export(tiny_model(), sorting_head=False)
     entries["video_model.projj"] = entries.pop("video_model.proj")
     torch.save({"state_dict": entries}, path)
 
@@ -124,7 +125,7 @@ def _hostile(path: Path) -> None:
 
 
 def _cut_off(path: Path) -> None:
-    save_file(VideoTextModel.fresh(SYSTEM, 0).state_dict(), path)
+    save_file(tiny_model().state_dict(), path)
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -152,7 +153,7 @@ def test_a_temporal_attention_that_copies_the_spatial_one_copies_that_of_the_sta
     tmp_path: Path,
 ) -> None:
     system = replace(SYSTEM, video=replace(SYSTEM.video, temporal_start="from_spatial"))
-    entries = openclip.export(VideoTextModel.fresh(system, seed=9))
+    entries = openclip.export(tiny_model(system, seed=9))
     save_file({name: value.contiguous() for name, value in entries.items()}, tmp_path / "clip.safetensors")
     recipe = replace(training(1), system=system, init=str(tmp_path / "clip.safetensors"))
     started = build_learner(recipe, 0, torch.device("cpu"), None, None).task.model.video.blocks[0]

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from infra.errors import UserError
-from tests.trainers.small_models import small_model
+from tests.trainers.tiny import tiny_model
 from trainers.models.weights import tvtsv2
 from trainers.models.weights.files import load_start, read_file, read_weights
 
@@ -46,7 +46,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def checkpoint(**more: object) -> dict[str, object]:
     """What TVTSv2's trainer saves (section 15), of a small model, optimiser state included."""
-    model = small_model(seed=1)
+    model = tiny_model(seed=1)
     optimizer = torch.optim.AdamW(model.parameters())
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -84,7 +84,7 @@ def test_a_training_checkpoint_is_read_without_its_config(
     path = tmp_path / "checkpoint-epoch3.pth"
     torch.save(checkpoint(config=config()), path)
     monkeypatch.delitem(sys.modules, elsewhere)
-    model, source = small_model(seed=2), small_model(seed=1)
+    model, source = tiny_model(seed=2), tiny_model(seed=1)
     assert load_start(model, read_weights(str(path))) == "tvtsv2"
     assert elsewhere not in sys.modules
     with pytest.raises(pickle.UnpicklingError):

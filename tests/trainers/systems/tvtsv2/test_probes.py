@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.trainers.small_models import small_batch, small_model, small_pixels
+from tests.trainers.tiny import tiny_batch, tiny_model, tiny_pixels
 from trainers.models.starts import start_temporal_attention
 from trainers.systems.tvtsv2.probes import share_of_change, temporal_share
 
@@ -15,7 +15,7 @@ def test_a_change_as_large_as_what_was_there_is_half_and_nothing_but_the_change_
 
 
 def test_attention_over_time_has_no_share_until_it_says_what_the_spatial_attention_can_hear() -> None:
-    tower, pixels, keep = small_model().video, small_pixels(), small_batch().inputs.keep
+    tower, pixels, keep = tiny_model().video, tiny_pixels(), tiny_batch().inputs.keep
     start_temporal_attention(tower, "from_spatial")
     before = tower(pixels, keep).pooled
     assert temporal_share(tower, pixels, keep) == 0
