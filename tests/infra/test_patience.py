@@ -88,8 +88,12 @@ def test_a_server_that_stays_busy_is_named_in_the_end(
         objects._filesystem.cache_clear()
         proxy.mood = "busy"
         try:
-            for act in (objects.list_files, objects.exists, lambda uri: objects.write_bytes(uri, b"x")):
-                with pytest.raises(StorageError, match=rf"patience: {proxy.endpoint} says (503|SlowDown) \("):
+            for act, code in (
+                (objects.list_files, "SlowDown"),
+                (objects.exists, "503"),  # asked by HEAD, whose answer has no body to name the error
+                (lambda uri: objects.write_bytes(uri, b"x"), "SlowDown"),
+            ):
+                with pytest.raises(StorageError, match=rf"patience: {proxy.endpoint} says {code} \("):
                     act(s3_server.uri("patience"))
         finally:
             objects._filesystem.cache_clear()

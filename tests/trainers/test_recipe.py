@@ -39,10 +39,16 @@ def test_a_draw_is_decided_by_seed_and_step_alone_and_keeps_to_its_shares() -> N
 
 
 @pytest.mark.parametrize(
-    "schedule", [Ratio((1, 2, 3)), Ratio((0, 0)), SeededDraw((1.0,)), SeededDraw((-1.0, 2.0))]
+    ("schedule", "field"),
+    [
+        (Ratio((1, 2, 3)), "steps"),
+        (Ratio((0, 0)), "steps"),
+        (SeededDraw((1.0,)), "shares"),
+        (SeededDraw((-1.0, 2.0)), "shares"),
+    ],
 )
-def test_a_schedule_of_other_streams_is_refused(schedule: Schedule) -> None:
-    with pytest.raises(ValueError, match=r"schedule\.(steps|shares): .* of 2 streams"):
+def test_a_schedule_of_other_streams_is_refused(schedule: Schedule, field: str) -> None:
+    with pytest.raises(ValueError, match=rf"schedule\.{field}: .* of 2 streams"):
         schedule(0, 0, 2)
 
 

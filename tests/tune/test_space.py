@@ -31,20 +31,20 @@ def test_a_range_has_both_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "sentence"),
     [
-        "loguniform:0,1",
-        "uniform:2,1",
-        "normal:0,1",
-        "choice:",
-        "uniform:a,b",
-        "grid:3:1",
-        "grid:0:4:0",
-        "grid:1:",
+        ("loguniform:0,1", "needs two ends above 0, the lower one first"),
+        ("uniform:2,1", "needs two ends, the lower one first"),
+        ("normal:0,1", "is no distribution"),
+        ("choice:", "is no distribution"),
+        ("uniform:a,b", "is no distribution"),
+        ("grid:3:1", "is no distribution"),
+        ("grid:0:4:0", "is no distribution"),
+        ("grid:1:", "is no distribution"),
     ],
 )
-def test_what_is_no_dimension_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"loguniform|uniform|choice"):
+def test_what_is_no_dimension_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"{text}'? {sentence}"):
         parse(text)
 
 

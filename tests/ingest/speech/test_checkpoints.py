@@ -7,7 +7,7 @@ from threading import Barrier
 import pytest
 
 from infra import objects
-from infra.errors import StorageError, UserError
+from infra.errors import UserError
 from ingest.settings import Speech
 from ingest.speech import checkpoints
 from ingest.speech.checkpoints import local_checkpoint
@@ -62,5 +62,5 @@ def test_a_folder_is_fetched_whole(s3_server: S3Server) -> None:
 
 
 def test_what_is_not_stored_is_told_in_one_sentence(s3_server: S3Server) -> None:
-    with pytest.raises((UserError, StorageError), match=r"absent\.pt"):
+    with pytest.raises(UserError, match=r"absent\.pt: nothing is stored there"):
         local_checkpoint(s3_server.uri("speech_models", "absent.pt"))

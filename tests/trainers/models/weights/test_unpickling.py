@@ -182,14 +182,19 @@ def test_objects_made_in_every_other_way_stay_inert_or_are_refused(tmp_path: Pat
         "inst": b"(S'" + command + b"'\niposix\nsystem\n.",
         "obj": b"(cposix\nsystem\nS'" + command + b"'\no.",
         "extension": b"\x80\x02\x82\x01" + b".",
-        "setstate": b"\x80\x04\x8c\x0bsubprocess\x8c\x05Popen\x93)\x81" + argument + b"b.",
+        "setstate": b"\x80\x04\x8c\x0asubprocess\x8c\x05Popen\x93)\x81" + argument + b"b.",
         "fill a function": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}q\x00X\x01\x00\x00\x00aK\x01sb.",
         "fill a tensor type": b"\x80\x02ctorch\nSize\n}b.",
         "reduce by name": b"\x80\x04" + system + argument + b"\x85R.",
     }
+    inert = {
+        "newobj",
+        "newobj_ex",
+        "setstate",
+    }  # what a class would have made is a stand-in, which is no weight
     for name, program in programs.items():
         path = zipped(tmp_path / f"{name}.pth", program)
-        with pytest.raises(UserError, match=r"is refused|holds a Inert|cut off"):
+        with pytest.raises(UserError, match="it holds a Inert" if name in inert else "so it is refused"):
             read_file(str(path))
         assert not marker.exists(), name
     assert not hasattr(torch._utils._rebuild_tensor_v2, "a")
