@@ -1,4 +1,4 @@
-"""Dataclasses from values values: what `dataclasses.asdict` and JSON make of them, and back."""
+"""Dataclasses from plain values: what `dataclasses.asdict` and JSON make of them, and back."""
 
 import dataclasses
 import types
