@@ -11,8 +11,9 @@ import ray
 from infra.cpus import machine_cores, machine_memory
 from infra.errors import UserError
 
-# Ray Train starts its controller in an environment of its own, and a worker process serves one environment
-# only: with the same variables in the job's environment, idle workers are used again, not started anew.
+# What Train's controller and the readers of data go by. A process of another environment than the job's is started
+# anew beside idle ones, and one of any environment at all is started twice: first what sets it up, then itself. So a
+# Ray on this machine gets them from its first process on, and has no environments.
 _TRAIN_ENV = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
@@ -29,6 +30,8 @@ _RAY_ENV = {
     # now and then, and starting them anew took a tenth of a small machine's time.
     "RAY_idle_worker_killing_time_threshold_ms": "10000",
 }
+SESSION_ENV = (*_TRAIN_ENV, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER")
+"""Variables that every process of a session is started with."""
 _SMALL_MEMORY = 16 * 2**30
 _SMALL_STORE = 768 * 2**20
 _CONNECT_TIMEOUT_S = 5.0
@@ -70,11 +73,12 @@ def _connect(address: str) -> None:
     local = address == "local"
     if not local:
         check_address(address)
-    options: dict[str, Any] = _local_options() if local else {"address": address}
+    else:  # nobody takes this machine away with a notice, and the watcher would be one process more
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    options: dict[str, Any] = _local_options() if local else _joining(address)
     try:
         ray.init(
             **options,
-            runtime_env={"env_vars": _worker_env(local)},
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
@@ -83,11 +87,10 @@ def _connect(address: str) -> None:
         raise UserError(f"{what}: {_first_line(error)}") from error
 
 
-def _worker_env(local: bool) -> dict[str, str]:
-    if local:  # nobody takes this machine away with a notice, and the watcher would be one process more
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    names = [*_TRAIN_ENV, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"]
-    return {name: os.environ[name] for name in names if name in os.environ}
+def _joining(address: str) -> dict[str, Any]:
+    """The processes of a Ray that runs already know nothing of this one's variables."""
+    own = {name: os.environ[name] for name in SESSION_ENV if name in os.environ}
+    return {"address": address, "runtime_env": {"env_vars": own}}
 
 
 def _local_options() -> dict[str, Any]:

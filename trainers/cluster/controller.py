@@ -3,13 +3,17 @@
 Ray 2.60 has no public place for either rule, so `Trainer` hands them to its controller in place of the defaults.
 """
 
+import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
 from ray.train import UserCallback
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy, FailureDecision
 from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy
 from ray.train.v2.api.config import FailureConfig, ScalingConfig
@@ -18,6 +22,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from infra.cpus import CpuPlan, most_workers
 from infra.errors import described, is_permanent
+from infra.session import SESSION_ENV
 from trainers.checkpoints.run_folder import copy_book
 
 
@@ -28,7 +33,30 @@ class Trainer(TorchTrainer):
     """Arguments of the controller, by name; to be set before `fit`."""
 
     def _initialize_and_run_controller(self, **settings: Any) -> Any:
-        return super()._initialize_and_run_controller(**settings | self.policies)
+        """Ray's own, but the controller shares the environment of its session, and so do all processes below it.
+
+        Ray gives every controller an environment, and a process of another environment than the idle ones is started
+        anew, in two steps; each stage and trial has ten such processes.
+        """
+        further = {k: v for k, v in get_env_vars_to_propagate().items() if k not in SESSION_ENV}
+        options: dict[str, Any] = {"runtime_env": {"env_vars": further}} if further else {}
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # as Ray's own is attached
+        actor: Any = ray.remote(num_cpus=0, label_selector=here, **options)(Controller)
+        controller = actor.remote(**settings | self.policies)
+        if threading.current_thread() is threading.main_thread():
+            self._register_sigint_handler(controller)
+        ray.get(controller.run.remote())
+        return ray.get(controller.get_result.remote())
+
+
+class Controller(TrainController):
+    """Forgets the variables of the session once it has read them: what is set here, training workers get an
+    environment of their own for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name in SESSION_ENV:
+            os.environ.pop(name, None)
 
 
 class AllowedCounts(ElasticScalingPolicy):

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.search.optuna import OptunaSearch
 
 from infra.cpus import CpuPlan, most_trials, plan_cpus
@@ -156,6 +158,11 @@ def _fit(
     # Tune's own loggers write tables nobody reads here, and cost a second of imports per trial.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its tables are printed even when asked for silence
+    if share.session.local and not ray.get_runtime_context().runtime_env:
+        # Tune gives trials an environment: variables that all processes of this Ray have anyway, and one for a library
+        # that nobody uses here. It would be that of ten processes a trial, and each of them be started twice.
+        class_cache.DEFAULT_ENV_VARS.clear()
+        class_cache.ENV_VARS_TO_PROPAGATE.clear()
     book = join(job.folder, "tune")
     remove(book)  # what an earlier session of Tune left
     filesystem, path = arrow_filesystem(book)
