@@ -20,6 +20,7 @@ from infra.tracking import TrackedRun, tracking_for
 from ingest.cluster.stored import StoredStream
 from tests.faults.processes import below
 from tests.ingest.clips import write_stream
+from tests.tracker import lay_database
 from tests.trainers.held import Held, HeldStream
 from tests.trainers.tiny import SYSTEM, adamw, training
 from trainers.cluster.job import StageJob
@@ -64,7 +65,8 @@ class Place:
         return str(self.folder / "runs" / "run")
 
     def write(self) -> None:
-        """The clips."""
+        """The clips, and a tracker without runs."""
+        lay_database(self.folder)
         for stream in ("narrated", "captioned"):
             write_stream(self.store, stream, NUM_CLIPS)
 

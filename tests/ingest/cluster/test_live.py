@@ -23,6 +23,7 @@ from ingest.source import Source
 from ingest.stores.quarantine import read_rejects
 from ingest.stores.shards import read_clips
 from tests.ingest.archives import write_webvid, write_yt_temporal
+from tests.tracker import lay_database
 from tests.trainers.tiny import training
 from trainers.cluster.job import StageJob
 from trainers.cluster.launch import ClipStream, train_stage
@@ -118,6 +119,7 @@ def test_a_stage_trains_on_live_streams(sources: tuple[Source, Source], tmp_path
     live = {s.stream: LiveStream(str(tmp_path / "store"), s.stream, (s,), settings) for s in sources}
     resources = plan_cpus(session.num_cpus, 1, len(live))
     check_room(list(live.values()), resources, 1, 0)
+    lay_database(tmp_path)
     run = tracking_for(str(tmp_path)).start_run("test", params={"seed": 0})
     job = StageJob(recipe, 0, str(tmp_path / "runs" / "run"), run, lineage={"commit": "none"})
     trained = train_stage(job, live, resources, replace(session, num_nodes=1))

@@ -15,6 +15,7 @@ from pipeline.demo.speech_model import write_checkpoint
 from pipeline.recipe import Recipe, Validating
 from pipeline.recipes.tvtsv2 import tvtsv2_tiny
 from tests.conftest import S3Server
+from tests.tracker import lay_database
 from trainers.checkpoints.checkpoint import load_lineage
 from tune.space import Grid
 
@@ -65,6 +66,7 @@ def test_a_run_from_bucket_to_bucket_ends_with_a_page_and_does_nothing_twice(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where MLflow keeps the artifacts of such a tracker
+    lay_database(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     verbs.run_all(recipe, "reelscript run tvtsv2-tiny")
 

@@ -16,6 +16,7 @@ from pipeline.run.everything import Finished
 from pipeline.run.recipe_run import running
 from pipeline.run.search import search
 from tests.ingest.clips import write_stream
+from tests.tracker import lay_database
 from trainers.checkpoints.checkpoint import load_lineage
 from tune.settings import Setting, with_setting
 
@@ -26,6 +27,7 @@ def test_a_system_that_only_its_recipe_file_knows_is_trained_searched_scored_and
 ) -> None:
     plain = resolve("tests/trainers/systems/toy/recipe.py:toy")
     recipe = replace(plain, store=str(tmp_path / "clips"), output=str(tmp_path / "run"))
+    lay_database(tmp_path / "run")
     write_stream(recipe.store, "captioned", 24)
     write_stream(recipe.store, "labelled", 24, labels=("even", "odd", None))
     with running(recipe, "reelscript run toy") as run:
