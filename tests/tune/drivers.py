@@ -16,9 +16,11 @@ from trainers.recipe import Training
 from tune.cluster.job import SearchJob
 from tune.cluster.search import run_search
 from tune.results import SearchResult
+from tune.settings import Setting
 from tune.space import Grid, Search
 
 STEPS = 8
+FROZEN = Setting({"stages.0.frozen_below.text": 1})
 HELD_FROM = 12
 """Rows of the narrated stream: 4 a batch, a batch every other step, so steps 1 to 6 can be made without them."""
 
@@ -43,7 +45,9 @@ def search_in(folder: Path) -> SearchResult:
     hold = Held(folder / "released", HELD_FROM)
     job = SearchJob(
         training(STEPS, checkpoint_every=2, threads=1),
-        Search(space={"stages.0.frozen_below.text": Grid((1,))}, seeds=(0, 1), metric="seed"),
+        Search(
+            space={name: Grid((value,)) for name, value in FROZEN.values.items()}, seeds=(0, 1), metric="seed"
+        ),
         {
             "narrated": HeldStream(StoredStream(str(folder / "store"), "narrated"), hold),
             "captioned": StoredStream(str(folder / "store"), "captioned"),

@@ -3,12 +3,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from infra.errors import UserError
 from infra.objects import remove
+from tests.trainers.run_folders import write_run
 from tests.trainers.tiny import training
-from trainers.checkpoints import checkpoint
 from trainers.checkpoints.run_folder import (
     all_committed,
     check_same_training,
@@ -17,25 +16,6 @@ from trainers.checkpoints.run_folder import (
     mend_book,
     remove_uncommitted,
 )
-from trainers.loop.train import build_learner
-from trainers.recipe import Training
-
-
-def write_run(folder: Path, recipe: Training, folders: list[str], committed: list[str]) -> None:
-    """A run's folder as Ray Train leaves it."""
-    for name in folders:
-        (folder / name).mkdir(parents=True)
-        learner = build_learner(recipe, 0, torch.device("cpu"), None, None)
-        checkpoint.save(folder / name, learner.task.model, learner.state(), recipe, {"ledger/narrated": "1"})
-    entries = [
-        {"checkpoint_dir_name": name, "metrics": {"step": int(name[-2:]), "loss": 1.5}} for name in committed
-    ]
-    book = {
-        "checkpoint_results": entries,
-        "checkpoint_report_indices": list(range(len(entries))),
-        "latest_checkpoint_result": entries[-1] if entries else None,
-    }
-    (folder / "checkpoint_manager_snapshot.json").write_text(json.dumps(book))
 
 
 def test_a_run_that_never_began_has_no_checkpoint(tmp_path: Path) -> None:

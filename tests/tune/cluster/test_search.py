@@ -18,6 +18,7 @@ from infra.session import start
 from infra.tracking import TrackedRun, tracking_for
 from ingest.cluster.stored import StoredStream
 from tests.ingest.clips import write_stream
+from tests.tracker import lay_database
 from tests.trainers.tiny import SYSTEM, training
 from trainers.checkpoints.checkpoint import load_lineage, load_model
 from trainers.evaluation.protocol import Declared
@@ -80,6 +81,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
+def new_run(folder: Path) -> TrackedRun:
+    lay_database(folder)
+    return tracking_for(str(folder)).start_run("search")
+
+
 def searched(
     search: Search,
     score: object,
@@ -107,7 +113,7 @@ def test_a_search_keeps_the_finished_trials_names_the_failed_ones_and_finds_the_
     store: str, tmp_path: Path
 ) -> None:
     storage = str(tmp_path / "runs")
-    run = tracking_for(str(tmp_path)).start_run("search")
+    run = new_run(tmp_path)
     finished = {"setting": {"values": {FROZEN: 0}, "variant": ""}, "seed": 0, "metrics": {"kept": 0.25}}
     earlier = json.dumps({**finished, "checkpoint": "earlier", "run_id": "r"}).encode()
     write_bytes(join(storage, "search", "trials", "frozen_below.text-0-seed-0.json"), earlier)
@@ -155,11 +161,15 @@ def test_a_search_keeps_the_finished_trials_names_the_failed_ones_and_finds_the_
 
 @pytest.mark.usefixtures("ray_local")
 def test_a_weak_trial_is_stopped_at_a_rung_and_leaves_no_worker_behind(store: str, tmp_path: Path) -> None:
-    run = tracking_for(str(tmp_path)).start_run("search")
+    run = new_run(tmp_path)
     search = Search(space={FROZEN: Grid((2, 0))}, metric="moved", scheduler="asha")  # the less the better
+    strong = Trial(frozen(2), 0, {"kept": 1.0, "moved": 0.0}, "earlier", "r", 200)
+    journal = TrialJournal(str(tmp_path / "search"))
+    journal.scores_at(50, strong.setting, 0, lambda: strong.metrics)  # as test_trial.py shows a trial to do
+    journal.finish(strong)
     found = searched(search, Score(tmp_path), store, str(tmp_path), run, steps=200)
-    strong, weak = found.trials
-    assert (strong.step, strong.stopped, strong.metrics["moved"]) == (200, False, 0.0)
+    assert found.trials[0] == strong
+    weak = found.trials[1]
     assert (weak.step, weak.stopped, weak.metrics["moved"]) == (50, True, 1.0)
     assert found.winner == frozen(2)
     until = time.monotonic() + 30
@@ -171,7 +181,7 @@ def test_a_weak_trial_is_stopped_at_a_rung_and_leaves_no_worker_behind(store: st
 @pytest.mark.usefixtures("ray_local")
 def test_optuna_goes_on_from_what_was_found(store: str, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    run = tracking_for(str(tmp_path)).start_run("search")
+    run = new_run(tmp_path)
     rate = "stages.0.optimizer.rates.rest.lr"
     search = Search(space={FROZEN: Grid((0, 2)), rate: Grid((1e-3, 1e-2))}, metric="kept", sampler="optuna")
     earlier = Trial(Setting({FROZEN: 2, rate: 1e-2}), 0, {"kept": 1.0, "moved": 0.0}, "earlier", "r")
