@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from infra.errors import UserError
+from pipeline.evaluation.cluster.embed import Gallery
 from pipeline.evaluation.held_out import (
+    CheckpointScores,
     check_captions,
     declared_of,
     held_out_of,
@@ -16,7 +18,12 @@ from pipeline.evaluation.held_out import (
 )
 from pipeline.recipe import Evaluation, Recipe, Validating
 from pipeline.recipes.tvtsv2 import tvtsv2_tiny
-from trainers.evaluation.protocol import Protocol
+from tests.ingest.clips import write_stream
+from tests.trainers.run_folders import write_run
+from tests.trainers.tiny import training
+from trainers.evaluation.protocol import HeldOut, Protocol
+from trainers.evaluation.protocols.retrieval import Retrieval
+from trainers.evaluation.validation import CHANCE, CLIPS
 
 
 @pytest.fixture
@@ -77,3 +84,41 @@ def test_protocols_travel_by_name_and_know_their_kind(recipe: Recipe) -> None:
     assert [type(each) for each in recipe.evaluation.protocols] == [
         Protocol.of_kind(kind) for kind in kinds[:3]
     ]
+
+
+def test_a_checkpoint_has_its_numbers_with_how_many_clips_they_are_of_and_chance_of_the_leading_ones(
+    tmp_path: Path,
+) -> None:
+    plain, names = training(4), ["checkpoint_00000004"]
+    write_run(tmp_path / "run", plain, names, names)
+    clips = write_stream(str(tmp_path), "val", 8)
+    texts = {clip.media_uid: {"B": list(clip.captions)} for clip in clips}
+    held_out = HeldOut("val", plain.system, texts, {})
+    gallery = Gallery(held_out, str(tmp_path), plain.pixels, num_frames=4, batch_size=4)
+    score = CheckpointScores(gallery, (Retrieval(),), threads=1, on_gpu=False)
+    found = score(str(tmp_path / "run" / names[0]))
+    assert found[CLIPS] == 8
+    assert found["B/t2v_R10"] == 100  # of eight clips
+    assert found[CHANCE + "B/t2v_R1"] == 100 / 8
+    assert CHANCE + "B/t2v_R10" not in found  # that is no leading number
+    assert 0 <= found["B/t2v_R1"] <= 100
+
+
+def test_only_the_stages_that_are_named_are_scored_and_on_clips_that_there_must_be(recipe: Recipe) -> None:
+    last = replace(recipe, validation=Validating("val"), store=recipe.data.root)
+    assert validation_of(last, 0) is None
+    with pytest.raises(UserError, match="stream 'val' holds no clips; run `reelscript ingest`"):
+        validation_of(last, 1)
+    write_stream(last.store, "val", 1)
+    validation = validation_of(last, 1)
+    assert validation is not None
+    assert isinstance(validation.score, CheckpointScores)
+    assert validation.best is None
+    assert validation_of(replace(last, validation=Validating("")), 1) is None
+
+
+def test_a_stream_that_no_source_feeds_is_refused(recipe: Recipe) -> None:
+    with pytest.raises(
+        UserError, match="no source of the recipe feeds the stream 'nowhere'; the recipe has narr"
+    ):
+        held_out_of(recipe, "nowhere")
