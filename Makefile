@@ -1,6 +1,6 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
-FITS := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
-PYTHON ?= $(shell for name in python3.11 python3.12 python3; do $$name -c '$(FITS)' 2>/dev/null && echo $$name && break; done)
+FITS := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12), (3, 13)))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do $$name -c '$(FITS)' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
 
 .PHONY: demo test types tests clean
@@ -21,7 +21,7 @@ tests: .venv/checks
 	$(BIN)/python -m pytest -m "not slow and not gpu and not fault"
 
 .venv/installed: pyproject.toml requirements.lock
-	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "Reelscript needs Python 3.11 or 3.12 (the CLIP tokenizer has no wheel for others); name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "Reelscript needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --no-build-isolation --editable .

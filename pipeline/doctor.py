@@ -23,7 +23,7 @@ from infra.errors import UserError
 
 PACKAGES = (
     *("ray", "torch", "numpy", "pyarrow", "fsspec", "s3fs", "safetensors", "decord", "av", "ffmpeg-python"),
-    *("imageio-ffmpeg", "simplejpeg", "openai-whisper", "webrtcvad-wheels", "instant-clip-tokenizer", "ftfy"),
+    *("imageio-ffmpeg", "simplejpeg", "openai-whisper", "webrtcvad-wheels", "tokenizers", "regex", "ftfy"),
     *("rapidfuzz", "mlflow", "tyro", "rich", "jinja2", "espeakng-loader"),
 )
 NEEDED_DISK_GB = 2.0
@@ -98,15 +98,15 @@ def table(checks: Sequence[Check]) -> Table:
 
 
 def python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:
-    """3.11 or 3.12: the CLIP tokenizer has no wheel for later ones."""
+    """3.11 to 3.13: what the gate was run with."""
     shown = ".".join(map(str, version))
-    if (3, 11) <= version[:2] <= (3, 12):
+    if (3, 11) <= version[:2] <= (3, 13):
         return Check("Python", "ok", shown)
     return Check(
         "Python",
         "missing",
-        f"{shown}, needs 3.11 or 3.12",
-        "make the environment with python3.11 or python3.12",
+        f"{shown}, needs 3.11, 3.12 or 3.13",
+        "make the environment with one of them",
     )
 
 
@@ -193,7 +193,12 @@ def tokenizer() -> Check:
     ids = ClipTokenizer(8)(["video"])[0].tolist()
     if ids[0] == 49406 and ids[2] == 49407:
         return Check("CLIP tokenizer", "ok", f"“video” is token {ids[1]}")
-    return Check("CLIP tokenizer", "missing", f"“video” became {ids}", "install instant-clip-tokenizer again")
+    return Check(
+        "CLIP tokenizer",
+        "missing",
+        f"“video” became {ids}",
+        "install reelscript again: its vocabulary file is damaged",
+    )
 
 
 def voice() -> Check:

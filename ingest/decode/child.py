@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -113,7 +114,8 @@ def _reader(decoder: DecoderName) -> Callable[[Film, Sequence[int]], Iterator[Fr
         return decord_reader.read_frames
     if decoder == "torchcodec":
         try:
-            from ingest.decode import torchcodec_reader  # an extra, and seconds to import
+            with _libraries_uncounted():
+                from ingest.decode import torchcodec_reader  # an extra, and seconds to import
         except (ImportError, OSError, RuntimeError) as error:
             raise UserError(
                 f"frames.decoder: torchcodec cannot be loaded ({str(error).splitlines()[0][:200]}); install the extra "
@@ -216,8 +218,29 @@ def _limit_memory(memory_mb: int) -> None:
     """Cap the address space at this much above what the libraries take; macOS has no such limit."""
     if sys.platform != "linux":
         return
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * os.sysconf("SC_PAGE_SIZE") + (memory_mb << 20)
+    _cap(_mapped_bytes() + (memory_mb << 20))
+
+
+@contextmanager
+def _libraries_uncounted() -> Iterator[None]:
+    """What a library maps while it loads is no file's doing: the cap is as much higher afterwards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft == resource.RLIM_INFINITY:
+        yield
+        return
+    before = _mapped_bytes()
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    try:
+        yield
+    finally:
+        _cap(soft + _mapped_bytes() - before)
+
+
+def _mapped_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cap(limit: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(
         resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)

@@ -136,7 +136,7 @@ CALLS: dict[str, Callable[[str], object]] = {
     "torch.hub.load": lambda path: Call(torch.hub.load, "owner/name", "model"),
     "torch.serialization.load": lambda path: Call(torch.load, path),
     "torch.storage._load_from_bytes": lambda path: Call(torch.storage._load_from_bytes, b""),
-    "io.open": lambda path: Call(open, path, "w"),
+    f"{open.__module__}.open": lambda path: Call(open, path, "w"),
     "operator.attrgetter": lambda path: Call(operator.attrgetter, "system"),
 }
 
