@@ -1,13 +1,12 @@
 """Errors that a user can act on, also after they crossed processes."""
 
-import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-_ERROR_LINE = re.compile(r"^\s*(?:[\w.]+\.)?(\w*(?:Error|Exception))(?:\(\w+\))?: (.+)$", re.MULTILINE)
-_FOR_USERS = ("UserError", "StorageError", "MissingError", "ValueError")
-_WRAPPERS = ("Ray", "UserCode", "WorkerGroup")
+_CARRIERS = ("cause", "_base_exc", "controller_failure")
+"""Where an error of Ray's keeps what was raised in another process: a task's or an actor's, a training worker's, the
+one of Train's controller. (Canary: tests/infra/test_ray_names.py.)"""
 
 
 class UserError(Exception):
@@ -18,27 +17,37 @@ class StorageError(UserError):
     """A location that cannot be read or written, named with the reason."""
 
 
-def described(error: BaseException) -> str:
-    """An error as the end of its traceback names it: its kind and what it says."""
-    return "".join(traceback.format_exception_only(error))
+def unwrapped(error: BaseException) -> BaseException:
+    """What was raised first: without whatever Ray wrapped around it on its way between processes."""
+    for name in _CARRIERS:
+        inner = getattr(error, name, None)
+        if isinstance(inner, BaseException):
+            return unwrapped(inner)
+    return error
 
 
-def sentence_in(text: str) -> str:
-    """What went wrong, from the text of an error that crossed processes: the last sentence meant for users, else the
-    last error's own line."""
-    found = _ERROR_LINE.findall(text)
-    meant = [text for kind, text in found if kind in _FOR_USERS]
-    ours = [f"{kind}: {text}" for kind, text in found if not kind.startswith(_WRAPPERS)]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next(iter([*meant[::-1], *ours[::-1], *lines[::-1]]), "unknown")
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in one sentence: as it was meant for users, else the kind of error and what it says."""
+    inner = unwrapped(error)
+    if isinstance(inner, UserError | ValueError):
+        return str(inner)
+    lines = "".join(traceback.format_exception_only(inner)).strip().splitlines()
+    return lines[0] if lines else type(inner).__name__
 
 
-def is_permanent(text: str) -> bool:
-    """Whether what went wrong, from the text of an error that crossed processes, would go wrong again: a user has to
-    act. A store that is away may come back."""
-    kinds = [kind for kind, _ in _ERROR_LINE.findall(text)]
-    last = next((kind for kind in kinds[::-1] if not kind.startswith(_WRAPPERS)), "")
-    return last in ("UserError", "ValueError")
+def first_reason(errors: Iterable[BaseException]) -> str:
+    """The same of several processes that failed together: what a user can mend comes before what followed from it."""
+    inner = [unwrapped(error) for error in errors]
+    ranked = sorted(
+        inner, key=lambda each: (not isinstance(each, UserError), not isinstance(each, ValueError))
+    )
+    return reason_of(ranked[0]) if ranked else "unknown"
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether it would go wrong again: a user has to act. A store that is away may come back."""
+    inner = unwrapped(error)
+    return isinstance(inner, UserError | ValueError) and not isinstance(inner, StorageError)
 
 
 @contextmanager
@@ -47,4 +56,4 @@ def as_user_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise UserError(sentence_in(str(error))) from error
+        raise UserError(reason_of(error)) from error

@@ -131,6 +131,7 @@ def quiet_data() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True
     for library in ("ray.data", "ray.train", "ray.tune"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
 

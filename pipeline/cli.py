@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 import tyro
 from rich.console import Console
 
-from infra.errors import UserError, sentence_in
+from infra.errors import UserError, reason_of, unwrapped
 from pipeline.recipe import Recipe
 from pipeline.recipes.resolve import OURS, resolve
 
@@ -117,7 +117,8 @@ class Export:
     """Write a checkpoint as files that others can use: weights, what is needed to embed with them, a model card."""
 
     checkpoint: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="CHECKPOINT")]
-    """Folder or URI of a checkpoint."""
+    """Folder or URI of a checkpoint; or the output of a run, or its recipe: the checkpoint that its training ended
+    with."""
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """Folder or URI to write; empty, absent, or the same export."""
     layout: str = "reelscript"
@@ -141,6 +142,11 @@ class Doctor:
 
 def work(options: Any, command: str) -> None:
     """Do what the verb's options say. Imported late: `--help` needs neither Ray nor torch."""
+    if isinstance(options, Ingest) and options.export is None:
+        from pipeline.run.idle import ingested_before
+
+        if ingested_before(options.recipe):
+            return
     from pipeline import verbs
     from pipeline.quarantine import quarantine
 
@@ -170,6 +176,17 @@ VERBS: dict[str, type[Any]] = {
     "evaluate": Evaluate,
     "quarantine": Quarantine,
 }
+
+OTHER_WORDS = {
+    **dict.fromkeys(("search", "sweep", "hpo"), "tune"),
+    **dict.fromkeys(("eval", "test", "score", "validate"), "evaluate"),
+    **dict.fromkeys(("fit", "finetune", "pretrain"), "train"),
+    **dict.fromkeys(("prepare", "process", "transcribe", "decode"), "ingest"),
+    **dict.fromkeys(("check", "info"), "doctor"),
+    **dict.fromkeys(("rejects", "retry"), "quarantine"),
+    **dict.fromkeys(("save", "publish"), "export"),
+}
+"""What else people call a verb."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -212,10 +229,7 @@ def dispatch(words: list[str]) -> int:
         show(export(asked.checkpoint, asked.folder, asked.layout, asked.metrics))
         return 0
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, [*VERBS, "export", "doctor"], n=1)
-        raise UserError(
-            f"There is no verb {verb}; {'did you mean ' + near[0] if near else 'see reelscript --help'}."
-        )
+        raise UserError(unknown_verb(verb))
     if verb == "demo" and (not rest or rest[0].startswith("-")):
         rest = ["tvtsv2-tiny", *rest]
     if rest and rest[0] in ("-h", "--help"):
@@ -240,6 +254,14 @@ def parse(form: type[Options], recipe: Recipe | None, program: str, words: list[
     if unknown:
         raise UserError(unknown_field(unknown[0], default, program))
     return options
+
+
+def unknown_verb(word: str) -> str:
+    """One sentence for a verb that there is not: the one that is spelt nearly so, or that does what others call so."""
+    verbs = [*VERBS, "export", "doctor"]
+    near = difflib.get_close_matches(word, [*verbs, *OTHER_WORDS], n=1)
+    hint = f"did you mean {OTHER_WORDS.get(near[0], near[0])}?" if near else "see reelscript --help."
+    return f"There is no verb {word}; {hint}"
 
 
 def unknown_field(word: str, default: object, program: str) -> str:
@@ -268,30 +290,17 @@ def field_names(value: object, prefix: str = "--") -> list[str]:
 
 
 def explain(error: BaseException) -> str:
-    """One sentence for people: the user error inside, wherever Ray wrapped it; a full disk; or what broke where."""
-    for inner in chain(error):
-        if isinstance(inner, UserError):
-            return str(inner) if "\n" not in str(inner) else sentence_in(str(inner))
-        if isinstance(inner, OSError) and inner.errno == errno.ENOSPC:
-            where = inner.filename or "the output location"
+    """One sentence for people: the user error inside, wherever Ray wrapped it; a full disk; or what broke."""
+    inner = unwrapped(error)
+    for each in (inner, inner.__cause__, inner.__context__):
+        if isinstance(each, UserError):
+            return str(each)
+        if isinstance(each, OSError) and each.errno == errno.ENOSPC:
+            where = each.filename or "the output location"
             return f"The disk is full while writing {where}; free some space and run the same command: it continues."
-    if isinstance(error, ValueError):
-        return str(error)
-    return f"{sentence_in(str(error) or type(error).__name__)} ({type(error).__name__}; --debug shows where)"
-
-
-def chain(error: BaseException | None) -> list[BaseException]:
-    """An exception and all that caused it, Ray's wrapping included."""
-    found: list[BaseException] = []
-    queue = [error]
-    while queue:
-        current = queue.pop()
-        if current is None or any(current is seen for seen in found):
-            continue
-        found.append(current)
-        queue += [current.__cause__, current.__context__, getattr(current, "cause", None)]
-        queue += list(getattr(current, "worker_failures", {}).values())
-    return found
+    if isinstance(inner, ValueError):
+        return str(inner)
+    return f"{reason_of(inner)} (--debug shows where)"
 
 
 def fail(sentence: str, status: int) -> NoReturn:

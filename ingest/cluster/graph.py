@@ -10,10 +10,8 @@ A row is an input shard, and no bytes of media travel: each actor reads what it 
 import json
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -25,43 +23,17 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from infra import objects
 from infra.cpus import plan_cpus
-from infra.errors import StorageError, UserError, as_user_errors
+from infra.errors import StorageError, as_user_errors
 from ingest.cluster.pools import alive, plan_pools
 from ingest.cluster.units import MAX_BLOCKS
+from ingest.plan import Outcome, ShardTask, StreamSummary, Summary, add, plan
 from ingest.settings import Ingest, Pool, Pools
-from ingest.source import InputShard, Source, shards_of
-from ingest.stages.shard import Listener, Maker, Outcome, Report, ShardTask, task_rows
-from ingest.stores.ledger import Ledger, Line
+from ingest.source import Source
+from ingest.stages.shard import Listener, Maker, Report, task_rows
 from ingest.tally import ShardProgress, StageStands, Tally
 
 _ASK_EVERY_S = 10.0
 _TELL_EVERY_S = 1.0
-
-
-@dataclass(frozen=True)
-class StreamSummary:
-    """One stream of an ingest. `rejects` counts by "stage/reason"; figures cover this run's shards and earlier ones."""
-
-    stream: str
-    shards_total: int
-    shards_skipped: int
-    shards_written: int = 0
-    num_media: int = 0
-    num_clips: int = 0
-    rejects: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What an ingest did."""
-
-    streams: tuple[StreamSummary, ...]
-    seconds: float
-
-    @property
-    def nothing_to_do(self) -> bool:
-        """Every input shard was committed before."""
-        return all(stream.shards_written == 0 for stream in self.streams)
 
 
 Watch = Callable[[Sequence[StageStands]], None]
@@ -81,77 +53,15 @@ def ingest(
     without its columns, a store made with other settings, pools that the cluster has no room for.
     """
     started = time.monotonic()
-    tasks, streams = _plan(sources, settings, store)
+    tasks, streams = plan(sources, settings, store)
     report = progress or (lambda stands: None)
     for stands in streams.values():
         report(stands)
     if tasks:
         for outcome in _run(tasks, tuple(sources), settings, store, watch):
-            streams[outcome.stream] = _add(streams[outcome.stream], outcome)
+            streams[outcome.stream] = add(streams[outcome.stream], outcome)
             report(streams[outcome.stream])
     return Summary(tuple(streams.values()), time.monotonic() - started)
-
-
-def _plan(
-    sources: Sequence[Source], settings: Ingest, store: str
-) -> tuple[list[ShardTask], dict[str, StreamSummary]]:
-    """What is left to do, and where each stream stands."""
-    tasks: list[ShardTask] = []
-    streams: dict[str, StreamSummary] = {}
-    for number, source in enumerate(sources):
-        committed = Ledger(store, source.stream).committed()
-        slots = [line.slot for line in committed.values() if line.source == source.name]
-        shards = shards_of(source, settings.rows_per_shard, slots)
-        _check(store, source, settings, shards, committed)
-        tasks += [ShardTask(number, shard) for shard in shards if shard.hash not in committed]
-        done = [committed[shard.hash] for shard in shards if shard.hash in committed]
-        stands = streams.get(source.stream, StreamSummary(source.stream, 0, 0))
-        streams[source.stream] = replace(
-            stands,
-            shards_total=stands.shards_total + len(shards),
-            shards_skipped=stands.shards_skipped + len(done),
-            num_media=stands.num_media + sum(line.num_media for line in done),
-            num_clips=stands.num_clips + sum(line.num_clips for line in done),
-            rejects=_sum(stands.rejects, *(line.rejects for line in done)),
-        )
-    return tasks, streams
-
-
-def _check(
-    store: str, source: Source, settings: Ingest, shards: Sequence[InputShard], committed: Mapping[str, Line]
-) -> None:
-    """Refuse to mix settings in one stream, and to add an archive's new content beside its old."""
-    wanted = settings.digest(source.narrated)
-    others = [line for line in committed.values() if line.source == source.name and line.settings != wanted]
-    if others:
-        raise UserError(
-            f"{store}: stream {source.stream!r} holds {len(others)} shards made with other ingest settings; "
-            "use another store, or the settings of that run"
-        )
-    taken = {line.slot: line for line in committed.values()}
-    changed = [shard for shard in shards if shard.hash not in committed and shard.slot in taken]
-    if changed:
-        raise UserError(
-            f"{store}: stream {source.stream!r} holds {taken[changed[0].slot].name} of {source.name} with other "
-            f"content than {changed[0].uri} has now; use another store, or give the new rows a list of their own"
-        )
-
-
-def _add(stands: StreamSummary, outcome: Outcome) -> StreamSummary:
-    return replace(
-        stands,
-        shards_written=stands.shards_written + 1,
-        num_media=stands.num_media + outcome.num_media,
-        num_clips=stands.num_clips + outcome.num_clips,
-        rejects=_sum(stands.rejects, outcome.rejects),
-    )
-
-
-def _sum(*counts: Mapping[str, int]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
-    return dict(sorted(total.items()))
 
 
 def _run(

@@ -24,14 +24,15 @@ from infra import objects
 from infra.cpus import CpuPlan
 from infra.errors import UserError
 from ingest.cluster.pools import alive, plan_pools
-from ingest.cluster.units import MAX_BLOCKS, in_units
+from ingest.cluster.units import MAX_BLOCKS, in_units, settled
 from ingest.order.input_shards import ShardOrder
 from ingest.order.rows import Rows, UnitWork
 from ingest.order.windows import STREAM_SCHEMA
+from ingest.plan import ShardTask
 from ingest.records import stable_uid
 from ingest.settings import Ingest, Pool
 from ingest.source import Source
-from ingest.stages.shard import Feeder, Listener, Maker, ShardTask, task_rows
+from ingest.stages.shard import Feeder, Listener, Maker, task_rows
 from ingest.stores.ledger import Ledger
 
 
@@ -72,8 +73,7 @@ class LiveStream:
             num_cpus=0,  # it waits for those that work
         )
         dataset = in_units(numbered, rows.unit, [work.prepare] if work.prepare else [], work)
-        dataset.context.execution_options.preserve_order = True
-        return dataset
+        return settled(dataset)
 
     def digest(self) -> str:
         """Names what decides the order and the clips: the input shards and the settings."""

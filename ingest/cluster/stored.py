@@ -10,7 +10,7 @@ import ray.data
 from ray.data import Dataset
 
 from infra.errors import UserError, as_user_errors
-from ingest.cluster.units import MAX_BLOCKS, in_units
+from ingest.cluster.units import MAX_BLOCKS, in_units, settled
 from ingest.order.choice import Choice, chosen_frames
 from ingest.order.row_groups import Order, row_groups
 from ingest.order.rows import Rows, UnitWork
@@ -47,8 +47,7 @@ class StoredStream:
             reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5
         )
         dataset = in_units(read, rows.unit, [step for step in (decode, work.prepare) if step], work)
-        dataset.context.execution_options.preserve_order = True
-        return dataset
+        return settled(dataset)
 
     def once(self, choice: Choice | None = None) -> Dataset:
         """Every clip once, in stored order, with the frames that `choice` takes in epoch 0. UserError as above."""
@@ -56,8 +55,7 @@ class StoredStream:
         plan = ray.data.from_items(uris, override_num_blocks=min(len(uris), MAX_BLOCKS))
         reader = _PartReader(self.stream, choice, self.frames)
         dataset = plan.map_batches(reader, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
-        dataset.context.execution_options.preserve_order = True
-        return dataset
+        return settled(dataset)
 
     def here(self, choice: Choice | None = None) -> Iterator[pa.Table]:
         """The same clips read in this process, a table after the other."""

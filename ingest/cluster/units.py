@@ -33,8 +33,16 @@ def in_units(rows: Dataset, unit_rows: int, transforms: Sequence[Transform], wor
     cut = done.repartition(target_num_rows_per_block=unit_rows, strict=True)
     operator = cut._logical_plan.dag
     for name, declared in {"compute": pool, "ray_remote_args": {"num_cpus": work.task_cpus}}.items():
+        assert hasattr(operator, name), f"Ray's repartition has no {name}: see tests/infra/test_ray_names.py"
         object.__setattr__(operator, name, declared)
     return cut
+
+
+def settled(dataset: Dataset) -> Dataset:
+    """The same, whose rows keep their order, and whose workers' errors come as they were raised."""
+    dataset.context.execution_options.preserve_order = True
+    dataset.context.raise_original_map_exception = True
+    return dataset
 
 
 @dataclass(frozen=True)

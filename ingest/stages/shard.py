@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from ingest.order.choice import Choice
 from ingest.order.input_shards import ShardOrder
+from ingest.plan import Outcome, ShardTask
 from ingest.records import MEDIA_SCHEMA, REJECT_SCHEMA, Clip, Media, Reject, from_row, to_row, to_table
 from ingest.settings import Ingest
-from ingest.source import InputShard, Source
+from ingest.source import Source
 from ingest.stages.chain import ClipMaker
 from ingest.stages.filters import fitting
 from ingest.stages.frames import limits
@@ -34,37 +35,6 @@ TASK_SCHEMA = pa.schema(
 
 Report = Callable[[ShardProgress], None]
 """Hears how far an actor is, after every medium."""
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """An input shard to be done, and of which source (by number)."""
-
-    source: int
-    shard: InputShard
-
-    def to_json(self) -> str:
-        """As it travels."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "ShardTask":
-        """What `to_json` gave."""
-        values = json.loads(text)
-        return cls(**{**values, "shard": InputShard(**values["shard"])})
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one input shard. `rejects` counts by "stage/reason"."""
-
-    stream: str
-    shard: str
-    num_media: int
-    num_clips: int
-    rejects: Mapping[str, int] = field(default_factory=dict)
-    num_bytes: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from infra.errors import UserError
 from infra.journal import Done, fingerprint
 from infra.objects import exists, local_path
 from ingest.cluster import graph, stored
-from ingest.cluster.graph import StreamSummary
+from ingest.plan import StreamSummary
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import parts_of
 from ingest.tally import StageStands
@@ -36,7 +36,7 @@ def ingest(run: RecipeRun) -> Done:
     run.console.print(tables.ingest_table(summary))
     inputs = fingerprint(recipe.data, recipe.ingest, recipe.store)
     if summary.nothing_to_do:
-        run.say("Nothing to do: every input shard was committed before.")
+        run.say(tables.NOTHING_TO_INGEST)
         earlier = run.journal.done("ingest", inputs)
         if earlier:
             return earlier

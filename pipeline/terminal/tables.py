@@ -9,7 +9,7 @@ from rich.table import Table
 
 from infra.fields import short_names
 from infra.journal import Done
-from ingest.cluster.graph import StreamSummary, Summary
+from ingest.plan import StreamSummary, Summary
 from ingest.tally import StageStands
 from pipeline.evaluation.scores import groups, show
 from pipeline.recipe import Validating
@@ -24,6 +24,7 @@ from tune.results import SearchResult, by_setting
 from tune.settings import Setting
 from tune.space import Search
 
+NOTHING_TO_INGEST = "Nothing to do: every input shard was committed before."
 LOG_WIDTH = 120  # columns where there is no terminal that says its own
 
 

@@ -29,9 +29,10 @@ from infra.cpus import plan_cpus
 from infra.tracking import tracking_for
 from ingest.cluster.stored import StoredStream
 from ingest.order.rows import Rows, UnitWork
+from ingest.plan import ShardTask
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
-from ingest.stages.shard import Maker, ShardTask, task_rows
+from ingest.stages.shard import Maker, task_rows
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import part_uri, parts_of
 from ingest.stores.webdataset import export_part, tar_uri

@@ -22,12 +22,13 @@ import ray.data
 
 from infra import session
 from infra.cpus import machine_cores
-from ingest.cluster.graph import StreamSummary, ingest
+from ingest.cluster.graph import ingest
 from ingest.decode.child import middle_indices
 from ingest.decode.images import encode, resize_short_side
+from ingest.plan import ShardTask, StreamSummary
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
-from ingest.stages.shard import Maker, ShardTask, task_rows
+from ingest.stages.shard import Maker, task_rows
 from tests.benchmarks.films import Film, generate
 
 SETTINGS = Ingest(rows_per_shard=8, frames=Frames(candidates=24, short_side=256))

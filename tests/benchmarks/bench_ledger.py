@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra import session
-from ingest.cluster.graph import StreamSummary, ingest
+from ingest.cluster.graph import ingest
+from ingest.plan import StreamSummary
 from ingest.settings import Ingest
 from ingest.sources.webvid import WebVid
 

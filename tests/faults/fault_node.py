@@ -19,7 +19,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 from infra import session
-from ingest.cluster.graph import StreamSummary, ingest
+from ingest.cluster.graph import ingest
+from ingest.plan import StreamSummary
 from tests.faults.ingests import contents, times_found, write_archives
 from tests.faults.processes import below, kill
 

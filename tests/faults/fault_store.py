@@ -21,7 +21,8 @@ from pathlib import Path
 
 from infra import objects, session
 from infra.errors import UserError
-from ingest.cluster.graph import StreamSummary, ingest
+from ingest.cluster.graph import ingest
+from ingest.plan import StreamSummary
 from ingest.settings import Frames, Ingest
 from ingest.sources.webvid import WebVid
 from tests.faults.ingests import contents, times_found

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from infra.errors import UserError
+from ingest.plan import ShardTask
 from ingest.records import Clip, Reject, stable_uid
 from ingest.settings import Frames, Ingest
-from ingest.stages.shard import Maker, ShardTask, task_rows
+from ingest.stages.shard import Maker, task_rows
 from ingest.stores.ledger import Ledger
 from ingest.stores.shards import read_clips
 from pipeline.quarantine import (

@@ -6,7 +6,6 @@ from tests.trainers.tiny import NARRATED, training
 from trainers.evaluation.protocol import Declared
 from trainers.recipe import Stage, Training
 from tune.curve import as_csv, as_png, disagreement, points
-from tune.halving import goes_on, rungs
 from tune.results import Failed, SearchResult, Trial, shown_numbers, winner
 from tune.settings import Setting, check_search, num_trials, planned, trial_training
 from tune.space import Grid, LogUniform, Search
@@ -167,16 +166,6 @@ def test_a_trial_is_named_by_its_setting() -> None:
     assert frozen(3).name(1) == "frozen_below.text-3-seed-1"
     setting = Setting({FROZEN: 3, RATE: 0.00025, "init": "s3://a/b"})
     assert setting.name(1) == "frozen_below.text-3-rates.rest.lr-0.00025-init-s3___a_b-seed-1"
-
-
-def test_the_better_half_of_those_that_came_so_far_goes_on() -> None:
-    assert rungs(80) == (20, 40)
-    assert rungs(3) == ()
-    assert goes_on(1.0, [], more_is_better=True)
-    scores = (5.0, 15.0, 25.0, 35.0)
-    earlier = [10.0, 20.0, 30.0]
-    assert [goes_on(score, earlier, more_is_better=True) for score in scores] == [False, False, True, True]
-    assert [goes_on(score, earlier, more_is_better=False) for score in scores] == [True, True, False, False]
 
 
 def result() -> SearchResult:

@@ -21,7 +21,7 @@ from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, Wo
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from infra.cpus import CpuPlan, most_workers
-from infra.errors import described, is_permanent
+from infra.errors import is_permanent
 from infra.session import SESSION_ENV
 from trainers.checkpoints.run_folder import copy_book
 
@@ -115,4 +115,4 @@ def _would_come_again(error: TrainingFailedError) -> bool:
     """Where a worker died, what the others say is a consequence."""
     failures = failures_of(error)
     died = any(isinstance(failure, RayActorError | WorkerHealthCheckFailedError) for failure in failures)
-    return not died and any(is_permanent(described(failure)) for failure in failures)
+    return not died and any(is_permanent(failure) for failure in failures)

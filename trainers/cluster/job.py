@@ -27,6 +27,9 @@ class StageJob:
     """Saved with every checkpoint; entries "ledger/..." must not change within a run."""
     validation: Validation | None = None
     """How checkpoints are scored, if they are; it changes no weights, and may be another one on the next call."""
+    until: int | None = None
+    """Steps after which this call ends, with a checkpoint; None: the stage's own. Rates and schedules are those of the
+    whole stage, so that the next call goes on as if nothing had been."""
 
     def __post_init__(self) -> None:
         """Workers run in another folder, where relative paths fail."""
@@ -37,6 +40,11 @@ class StageJob:
     def stage(self) -> Stage:
         """The stage that is trained."""
         return self.training.stages[self.stage_index]
+
+    @property
+    def last_step(self) -> int:
+        """Steps done when this call ends."""
+        return min(self.until or self.stage.steps, self.stage.steps)
 
     @cached_property
     def counts(self) -> tuple[int, ...]:

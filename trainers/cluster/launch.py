@@ -15,7 +15,7 @@ from ray.train.v2.api.config import RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from infra.cpus import CpuPlan, most_workers, plan_cpus
-from infra.errors import UserError, described, sentence_in
+from infra.errors import UserError, first_reason
 from infra.objects import arrow_filesystem
 from infra.session import Session, quiet_data
 from infra.tracking import TrackedRun
@@ -82,17 +82,18 @@ def train_stage(
     session: Session,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train a stage to its end, from its last committed checkpoint if there is one; a finished one returns at once.
+    """Train a stage to its end, or to `job.until`, from its last committed checkpoint if there is one.
 
-    ValueError for a recipe that cannot be launched, UserError naming what failed and what is kept.
+    What was trained so far before returns at once. ValueError for a recipe that cannot be launched, UserError naming
+    what failed and what is kept.
     """
     check_launch(job, plan, session)
-    stage, folder = job.stage, job.folder
+    folder = job.folder
     mend_book(folder)
     kept = latest_committed(folder)
     if kept:
         check_same_training(kept, job.training, job.stage_index, job.lineage)
-        if kept.step == stage.steps:
+        if kept.step >= job.last_step:
             return Trained.at(result_checkpoint(job))
     with _sigint_as_before(), _reported(job.run, kept.step if kept else 0, progress):
         try:
@@ -100,8 +101,8 @@ def train_stage(
         except TrainingFailedError as error:
             raise UserError(_what_failed(error, job, latest_committed(folder))) from error
     done = latest_committed(folder)
-    if not done or done.step < stage.steps:  # Ray can miss what a worker raises just while it is asked
-        reached = f"{done.step if done else 0} of {stage.steps} steps"
+    if not done or done.step < job.last_step:  # Ray can miss what a worker raises just while it is asked
+        reached = f"{done.step if done else 0} of {job.last_step} steps"
         raise UserError(
             f"training {folder} ended after {reached} and Ray gave no reason; run it again to continue"
         )
@@ -146,7 +147,7 @@ class _Remaining:
         step, seed = kept.step if kept else 0, job.training.seed
         first, remaining = (
             steps_of(stage, seed, self.index, *between) * stream.batch_size
-            for between in ((0, step), (step, stage.steps))
+            for between in ((0, step), (step, job.last_step))
         )
         if not remaining:
             return ray.data.range(0)
@@ -244,8 +245,6 @@ def _check_tracking(run: TrackedRun, session: Session) -> None:
 
 
 def _what_failed(error: TrainingFailedError, job: StageJob, kept: Committed | None) -> str:
-    reason = sentence_in("\n".join(map(described, failures_of(error)))).rstrip(".")
-    have = (
-        f"kept: {kept.uri} (step {kept.step} of {job.stage.steps})" if kept else "no checkpoint was reached"
-    )
+    reason = first_reason(failures_of(error)).rstrip(".")
+    have = f"kept: {kept.uri} (step {kept.step} of {job.last_step})" if kept else "no checkpoint was reached"
     return f"training {job.folder} failed: {reason}; {have}"

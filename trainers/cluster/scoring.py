@@ -9,7 +9,7 @@ from ray.train.v2.api.config import CheckpointConfig
 from ray.train.v2.api.validation_config import ValidationConfig
 
 from infra.cpus import CpuPlan
-from infra.errors import UserError, described, sentence_in
+from infra.errors import UserError, reason_of
 from infra.objects import join
 from infra.session import Session
 from infra.tracking import TrackedRun
@@ -39,7 +39,7 @@ class Scoring:
             Exception
         ) as error:  # the training goes on; `result_checkpoint` tries those kept again and raises
             self.run.log(checkpoint_step(uri), {FAILED: 1.0})
-            return {FAILED: described(error).strip()}
+            return {FAILED: reason_of(error)}
         best = self.validation.best
         return {**found, RANK: best.rank(found)} if best else dict(found)
 
@@ -87,7 +87,7 @@ def _scored(kept: Committed, scoring: Scoring) -> Committed:
     try:
         found = ray.get(ray.remote(**_declared(scoring.validation))(_scores_of).remote(scoring, kept.uri))
     except RayTaskError as error:
-        raise UserError(f"{kept.uri} could not be scored: {sentence_in(str(error))}") from error
+        raise UserError(f"{kept.uri} could not be scored: {reason_of(error)}") from error
     return replace(kept, metrics=kept.metrics | found)
 
 

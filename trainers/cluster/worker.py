@@ -39,7 +39,9 @@ def train_worker(config: Mapping[str, Any]) -> None:
     resume = _restored(job)
     step = checkpoint_step(resume) if resume else 0
     readers = [
-        Reader(job.training, job.stage_index, index, step, partial(_open_stream, stream), device)
+        Reader(
+            job.training, job.stage_index, index, (step, job.last_step), partial(_open_stream, stream), device
+        )
         for index, stream in enumerate(job.stage.streams)
     ]
     learner = build_learner(job.training, job.stage_index, device, job.start, resume)
@@ -57,7 +59,7 @@ def train_worker(config: Mapping[str, Any]) -> None:
             saver.save(learner, values)
 
         batches = scheduled(job.stage, job.training.seed, step, [iter(reader) for reader in readers])
-        train(learner, batches, log, save, job.folder)
+        train(learner, batches, log, save, job.folder, job.last_step)
 
 
 def _open_stream(stream: Stream) -> Iterable[Columns]:

@@ -86,14 +86,14 @@ class Reader:
         training: Training,
         stage_index: int,
         index: int,
-        step: int,
+        steps: tuple[int, int],
         open_stream: Callable[[], Iterable[Columns]],
         device: torch.device,
     ) -> None:
         stage, seed = training.stages[stage_index], training.seed
         self._stream, self._system = stage.streams[index], training.system
-        self._first_row = steps_of(stage, seed, index, 0, step) * self._stream.batch_size
-        self._num_batches = steps_of(stage, seed, index, step, stage.steps)
+        self._first_row = steps_of(stage, seed, index, 0, steps[0]) * self._stream.batch_size
+        self._num_batches = steps_of(stage, seed, index, *steps)
         self._open = open_stream
         self._copy = DeviceCopy(device)
         self._queue: queue.Queue[Sent | Exception] = queue.Queue(BATCHES_AHEAD)

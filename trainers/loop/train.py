@@ -194,20 +194,24 @@ def _restore(learner: Learner, state: State) -> None:
     learner.step, learner.skipped = state.step, state.skipped
 
 
-def train(learner: Learner, batches: Batches, log: Report, save: Report, folder: str) -> None:
-    """Train to the end of the stage; `save` is called every `checkpoint_every` steps and after the last.
+def train(
+    learner: Learner, batches: Batches, log: Report, save: Report, folder: str, until: int | None = None
+) -> None:
+    """Train to the end of the stage, or to `until` steps of it; `save` is called every `checkpoint_every` and after
+    the last.
 
     A step without a finite loss and gradient changes nothing; the schedules of rates and streams go on. `folder`: URI
     of the run, which gets what the settings ask for beside checkpoints. UserError after too many skipped steps in a
     row, and for a device without enough memory.
     """
+    last_step = min(until or learner.stage.steps, learner.stage.steps)
     stage, launch, task, optimizer = learner.stage, learner.training.launch, learner.task, learner.optimizer
     gradients = Gradients(named_parameters(task.model, task.objectives).items(), optimizer)
     guard = Guard(folder, launch.max_skipped)
     trace = Trace(folder, learner.step) if launch.trace_batches else None
     meters = Meters(learner.training, stage, learner.step, learner.device)
     with memory_named(stage, launch), profiled(launch.profile, folder) as profile_step:
-        while learner.step < stage.steps:
+        while learner.step < last_step:
             with meters.waiting:
                 stream, batch = next(batches)
             set_rates(optimizer, learner.step, stage.steps, stage.optimizer)
@@ -228,7 +232,7 @@ def train(learner: Learner, batches: Batches, log: Report, save: Report, folder:
             guard.add(learner.step, stream, batch.clips.uids, {**losses, "grad_norm": grad_norm}, skipped)
             if trace:
                 trace.add(learner.step, stream.name, batch)
-            last = learner.step == stage.steps
+            last = learner.step == last_step
             if learner.step % launch.log_every == 0 or last:
                 learner.skipped += guard.settle()
                 log(learner.step, meters.close(optimizer, learner.skipped))

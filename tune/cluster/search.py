@@ -16,7 +16,7 @@ from ray.tune.execution import class_cache
 from ray.tune.search.optuna import OptunaSearch
 
 from infra.cpus import CpuPlan, most_trials, plan_cpus
-from infra.errors import UserError, sentence_in
+from infra.errors import UserError, reason_of
 from infra.objects import arrow_filesystem, join, remove, write_bytes
 from infra.session import Session
 from infra.tracking import TrackedRun
@@ -144,7 +144,7 @@ def _failed(job: SearchJob, trials: Sequence[tuple[tuple[Setting, int], Exceptio
     if any(error is None for _, error in open_trials):
         names = ", ".join(setting.name(seed) for (setting, seed), _ in open_trials)
         raise UserError(f"trials {names} of the search were stopped; what they have trained is kept")
-    return [Failed(setting, seed, sentence_in(str(error))) for (setting, seed), error in open_trials]
+    return [Failed(setting, seed, reason_of(error)) for (setting, seed), error in open_trials if error]
 
 
 def _fit(

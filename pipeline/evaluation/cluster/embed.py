@@ -18,6 +18,7 @@ from infra import session
 from infra.cpus import CpuPlan, machine_cores, plan_cpus
 from infra.errors import UserError
 from ingest.cluster.stored import StoredStream
+from ingest.cluster.units import settled
 from ingest.settings import Frames
 from trainers.checkpoints.checkpoint import load_model
 from trainers.data.batch import Batch, clips_of, to_batch
@@ -121,8 +122,7 @@ def collect(gallery: Gallery, models: Mapping[str, Load], job: RoundsByModel) ->
         num_gpus=1 if on_gpu else 0,
         compute=ray.data.ActorPoolStrategy(size=_num_actors(joined, plan, on_gpu)),
     )
-    shown.context.execution_options.preserve_order = True
-    rows = shown.iter_rows()
+    rows = settled(shown).iter_rows()
     return gathered([pickle.loads(row["part"]) for row in rows], job)
 
 

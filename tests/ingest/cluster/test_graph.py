@@ -10,9 +10,10 @@ import ray.data
 
 from infra import objects
 from infra.errors import StorageError, UserError
-from ingest.cluster.graph import StreamSummary, _stage, ingest
+from ingest.cluster.graph import _stage, ingest
 from ingest.cluster.stored import StoredStream, export_webdataset
 from ingest.order.rows import Rows
+from ingest.plan import StreamSummary
 from ingest.records import stable_uid
 from ingest.settings import Frames, Ingest, Pool, Pools, Sentences, Speech
 from ingest.source import Source

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from infra.errors import StorageError, UserError
+from ingest.plan import ShardTask
 from ingest.records import Reject, stable_uid, to_table
 from ingest.source import InputShard
 from ingest.sources.folder import Folder
-from ingest.stages.shard import ShardTask
 from tests.conftest import S3Server
 from tests.ingest.media_files import jpeg
 from tests.ingest.sources.reading import media_of, read_all, reasons_of

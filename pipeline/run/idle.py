@@ -1,0 +1,19 @@
+"""What need not be started: found before Ray and the tracker are, which take longer than the answer."""
+
+from ingest.plan import Summary, plan
+from pipeline.recipe import Recipe
+from pipeline.terminal import tables
+from pipeline.workspace import located, open_source
+
+
+def ingested_before(recipe: Recipe) -> bool:
+    """Whether every input shard was committed before; then the table of an ingest that has nothing to do is shown."""
+    recipe = located(recipe)
+    sources = [open_source(source, recipe.data.root) for source in recipe.data.sources]
+    tasks, streams = plan(sources, recipe.ingest, recipe.store)
+    if tasks:
+        return False
+    console = tables.terminal()
+    console.print(tables.ingest_table(Summary(tuple(streams.values()), 0.0)))
+    console.print(tables.NOTHING_TO_INGEST, highlight=False)
+    return True
