@@ -1,5 +1,6 @@
 """A checkpoint as files that others can use: weights, what is needed to embed with them, and a model card."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from rich.markup import escape
 from torch import nn
 
 from infra.errors import UserError
-from infra.objects import MissingError, join, list_sizes, read_bytes, write_bytes
+from infra.objects import MissingError, join, list_files, list_sizes, read_bytes, write_bytes
 from pipeline.export.model_card import Origin, model_card, read_metrics
+from pipeline.recipes.resolve import OURS as RECIPES
+from pipeline.recipes.resolve import resolve
 from pipeline.report.views import show_size
 from trainers.checkpoints.checkpoint import LINEAGE_FILE, load_lineage, load_model, load_state, load_training
 from trainers.models.pretrained import CONFIG_FILE, WEIGHTS_FILE, Usage
@@ -39,7 +42,7 @@ def export(checkpoint: str, folder: str, layout: str = OURS, metrics: str | None
     (TVTSv2, section 15, has "tvtsv2"). `metrics`: a file of numbers for the card. UserError for a folder that is no
     checkpoint, a layout that the system does not have, or a folder to write that holds anything else.
     """
-    origin, model = read_checkpoint(checkpoint)
+    origin, model = read_checkpoint(checkpoint_at(checkpoint))
     usage = usage_of(origin)
     system: System = usage.system.built()
     others = system.files
@@ -51,6 +54,34 @@ def export(checkpoint: str, folder: str, layout: str = OURS, metrics: str | None
     weights = own_files(model, usage) if layout == OURS else others[layout].make(model)
     card = model_card(origin, usage, model, others.get(layout), given)
     return write(folder, {**weights, CARD_FILE: card.encode()})
+
+
+def checkpoint_at(place: str) -> str:
+    """The checkpoint itself; of a run's output, or of a recipe, the one that its training ended with.
+
+    UserError where several seeds were trained, or the last stage was not.
+    """
+    is_recipe = place in RECIPES or ".py:" in place
+    output = resolve(place).output if is_recipe else place
+    stages = [uri for uri in list_files(join(output, "steps")) if "/stage-" in uri]
+    if not stages:
+        if is_recipe:
+            raise UserError(f"{output}, the output of {place}, holds no finished stage: train first")
+        return place
+    seeds = sorted({uri.rpartition("/")[0] for uri in stages})
+    if len(seeds) > 1:
+        names = ", ".join(seed.rpartition("/")[2] for seed in seeds)
+        raise UserError(
+            f"{output} holds several trainings ({names}); name the checkpoint of one, below {output}/runs"
+        )
+    ended = {uri.rpartition("/stage-")[2].removesuffix(".json"): uri for uri in stages}
+    found = {name: str(json.loads(read_bytes(uri))["result"]["checkpoint"]) for name, uri in ended.items()}
+    last = load_training(next(iter(found.values()))).stages[-1].name
+    if last not in found:
+        raise UserError(
+            f"{output}: the last stage, {last!r}, has not been trained to its end; train it first"
+        )
+    return found[last]
 
 
 def read_checkpoint(uri: str) -> tuple[Origin, nn.Module]:

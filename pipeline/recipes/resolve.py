@@ -1,5 +1,6 @@
 """From what a user typed to a recipe: one of ours, or `file.py:function` of the user's own."""
 
+import ast
 import difflib
 import importlib.util
 from collections.abc import Callable
@@ -26,6 +27,8 @@ def resolve(name: str) -> Recipe:
         return _from_file(*name.rsplit(":", 1))
     if name in OURS:
         return OURS[name]()
+    if name.endswith(".py") and Path(name).is_file():
+        raise UserError(f"{name} is a file of recipes; name one of its functions: {_functions_of(name)}")
     near = difflib.get_close_matches(name, OURS, n=1)
     hint = (
         f"did you mean {near[0]}?" if near else f"known: {', '.join(OURS)}, or file.py:function of your own."
@@ -68,6 +71,15 @@ def _load(file: str) -> ModuleType:
     spec.loader.exec_module(module)
     _LOADED[str(path)] = module
     return module
+
+
+def _functions_of(file: str) -> str:
+    """How to name each function that a recipe file defines."""
+    tree = ast.parse(Path(file).read_text(), file)
+    names = [
+        node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    return " or ".join(f"{file}:{name}" for name in names) or "it defines none"
 
 
 def _from_file(file: str, function: str) -> Recipe:

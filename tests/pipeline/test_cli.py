@@ -2,6 +2,8 @@
 
 import dataclasses
 import errno
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
@@ -30,6 +32,8 @@ def sentence(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     ("words", "told"),
     [
         (["trian"], "did you mean train"),
+        (["serach"], "did you mean tune"),
+        (["evaulate"], "did you mean evaluate"),
         (["run", "tvtsv2-tinny"], "did you mean tvtsv2-tiny"),
         (["train", "tvtsv2-tiny", "--lanch.workers", "2"], "did you mean --launch.workers"),
         (["train", "tvtsv2-tiny", "--stages.1.step", "2"], "did you mean --stages.1.steps"),
@@ -61,6 +65,15 @@ def test_an_unreadable_recipe_file_is_named_with_its_reason(
     assert "SyntaxError" in sentence(capsys, "run", f"{file}:broken")
     file.write_text("def number():\n    return 3\n")
     assert "must return a pipeline.recipe.Recipe" in sentence(capsys, "run", f"{file}:number")
+    assert f"name one of its functions: {file}:number" in sentence(capsys, "run", str(file))
+
+
+def test_the_command_line_and_our_recipes_load_neither_ray_nor_torch() -> None:
+    look = (
+        "import sys, pipeline.cli, pipeline.run.idle; print(*sys.modules.keys() & {'ray', 'torch', 'mlflow'})"
+    )
+    found = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
 
 
 def test_a_value_of_the_wrong_type_exits_with_two(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch.testing import assert_close
 
 from infra.errors import UserError
+from infra.journal import Journal
 from infra.objects import list_files
 from ingest.decode.films import read_frames
 from ingest.records import Clip, to_table
@@ -19,7 +20,7 @@ from pipeline.cli import main
 from pipeline.demo.films import write_mp4
 from pipeline.demo.scenes import Canvas
 from pipeline.evaluation.cluster.embed import Checkpoint, Collector, Models
-from pipeline.export.export import export
+from pipeline.export.export import checkpoint_at, export
 from tests.conftest import S3Server
 from tests.ingest.clips import synthetic_clip
 from tests.ingest.media_files import write_video
@@ -132,6 +133,25 @@ def test_the_card_says_what_the_checkpoint_knows_and_nothing_else(given: tuple[s
     model = VideoTextModel.from_pretrained(given[1])
     assert f"| video tower | {sum(p.numel() for p in model.video.parameters()):,} |" in text
     assert str(Path(given[0]).parent) not in card
+
+
+def test_a_run_is_exported_as_the_checkpoint_that_its_training_ended_with(
+    given: tuple[str, str], tmp_path: Path
+) -> None:
+    output = str(tmp_path / "run")
+    journal = Journal(output)
+    journal.record("seed-3/stage-first", "inputs", {"checkpoint": given[0]}, 1.0)
+    with pytest.raises(UserError, match="the last stage, 'second', has not been trained to its end"):
+        checkpoint_at(output)
+    journal.record("seed-3/stage-second", "inputs", {"checkpoint": given[0]}, 1.0)
+    assert checkpoint_at(output) == checkpoint_at(given[0]) == given[0]
+    journal.record("seed-4/stage-second", "inputs", {"checkpoint": "another"}, 1.0)
+    with pytest.raises(
+        UserError, match=r"holds several trainings \(seed-3, seed-4\); name the checkpoint of one"
+    ):
+        checkpoint_at(output)
+    with pytest.raises(UserError, match="the output of tvtsv2-h14, holds no finished stage"):
+        checkpoint_at("tvtsv2-h14")
 
 
 def test_start_weights_and_numbers_are_named_in_the_card(tmp_path: Path) -> None:
