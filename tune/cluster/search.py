@@ -13,7 +13,6 @@ from typing import Any, Protocol, runtime_checkable
 import ray
 from ray import tune
 from ray.tune.execution import class_cache
-from ray.tune.search.optuna import OptunaSearch
 
 from infra.cpus import CpuPlan, most_trials, plan_cpus
 from infra.errors import UserError, reason_of
@@ -112,6 +111,8 @@ def _fit_planned(job: SearchJob, share: _Share, trials: Sequence[tuple[Setting, 
 
 def _fit_suggested(job: SearchJob, share: _Share) -> list[Failed]:
     """Let Optuna choose until there are as many settings as samples; those that had begun come first."""
+    from ray.tune.search.optuna import OptunaSearch  # imports Optuna, of which a trial knows nothing
+
     search, journal = job.search, job.journal
     finished = by_setting(journal.finished())
     done = [group for group in finished.values() if len(group) == len(search.seeds)]

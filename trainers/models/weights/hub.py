@@ -1,15 +1,13 @@
 """Files of a repository on the Hugging Face hub, downloaded once into the hub's own cache.
 
 Every process that needs them asks; the cache has locks, so one downloads and the others wait. HF_TOKEN, HF_HUB_CACHE,
-HF_HUB_OFFLINE and HF_ENDPOINT work as everywhere.
+HF_HUB_OFFLINE and HF_ENDPOINT work as everywhere. The hub's library is imported by whoever asks it: every process that
+knows of models passes here, and few ask.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
 from infra.errors import UserError
 
@@ -31,6 +29,9 @@ def fetch(hub_id: str, wanted: Wanted) -> dict[str, str]:
 
     UserError: no such repository or revision, or neither the hub can be reached nor the cache has it.
     """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
     repository, _, named = hub_id.partition("@")
     revision, hub = named or None, HfApi()
     try:
@@ -56,6 +57,8 @@ def fetch(hub_id: str, wanted: Wanted) -> dict[str, str]:
 def _cached(
     hub_id: str, repository: str, revision: str | None, wanted: Wanted, reason: Exception
 ) -> dict[str, str]:
+    from huggingface_hub import HfApi, constants
+
     try:  # no pattern: whatever is there
         folder = HfApi().snapshot_download(
             repository, revision=revision, local_files_only=True, allow_patterns=[]

@@ -6,7 +6,7 @@ There is no network here: the hub is a local server that answers as the real one
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import save_file
