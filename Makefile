@@ -20,16 +20,21 @@ types: .venv/checks
 tests: .venv/checks
 	$(BIN)/python -m pytest -m "not slow and not gpu and not fault"
 
-.venv/installed: pyproject.toml requirements.lock
+# Bytecode is left to the first import: most of what is installed is never imported.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint requirements.lock --no-build-isolation --editable
+
+.venv/bin/python:
 	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "Reelscript needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --no-build-isolation --editable .
+
+.venv/installed: pyproject.toml requirements.lock | .venv/bin/python
+	$(INSTALL) .
 	@touch $@
 
-.venv/checks: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --no-build-isolation --editable '.[dev]'
-	@touch $@
+.venv/checks: pyproject.toml requirements.lock | .venv/bin/python
+	$(INSTALL) '.[dev]'
+	@touch $@ .venv/installed
 
 clean:
 	rm -rf .venv outputs
