@@ -17,11 +17,11 @@ types: .venv/checks
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-tests: .venv/checks
+tests: .venv/checks    # some hundred processes are started, and each would compile what it imports where no bytecode is written
+	@$(BIN)/python -m compileall -q infra ingest trainers tune pipeline tests
 	$(BIN)/python -m pytest -m "not slow and not gpu and not fault"
 
-# Bytecode is left to the first import: most of what is installed is never imported.
-INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint requirements.lock --no-build-isolation --editable
+INSTALL = $(BIN)/python -m pip install --quiet --constraint requirements.lock --no-build-isolation --editable
 
 .venv/bin/python:
 	@$(or $(PYTHON),false) -c '$(FITS)' || { echo "Reelscript needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }

@@ -16,6 +16,16 @@ def own_rank() -> int:
     return dist.get_rank() if num_ranks() > 1 else 0
 
 
+def is_shared(value: object) -> bool:
+    """Whether each rank holds a part of this tensor (a DTensor, whose module takes a second to import)."""
+    return hasattr(value, "full_tensor")
+
+
+def whole(value: Tensor) -> Tensor:
+    """A tensor of which each rank holds a part, put together; all ranks ask together. Others as they are."""
+    return value.full_tensor() if is_shared(value) else value  # type: ignore[attr-defined]
+
+
 def gather(rows: Shaped[Tensor, "*own"]) -> Shaped[Tensor, "*all"]:
     """The rows of all ranks, rank by rank, without a gradient."""
     rows = rows.detach()

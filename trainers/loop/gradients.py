@@ -6,8 +6,9 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_
+
+from trainers.ranks import whole
 
 
 class Gradients:
@@ -48,4 +49,4 @@ def _together(norms: Iterable[Tensor]) -> Float[Tensor, ""]:
     if not each:
         return torch.zeros(())
     total = torch.linalg.vector_norm(torch.stack(each))
-    return total.full_tensor() if isinstance(total, DTensor) else total
+    return whole(total)

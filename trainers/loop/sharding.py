@@ -6,13 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trainers.checkpoints.checkpoint import Snapshot, State
 from trainers.models.blocks import Blocks
 from trainers.models.weights.names import check
-from trainers.ranks import num_ranks, own_rank
+from trainers.ranks import is_shared, num_ranks, own_rank, whole
 
 
 def shard(task: nn.Module, low: bool) -> nn.Module:
@@ -21,6 +19,8 @@ def shard(task: nn.Module, low: bool) -> nn.Module:
     `low`: blocks compute in bf16, gradients are summed in fp32; what is outside (tables, projections, losses) stays in
     fp32. Build the optimiser afterwards: the parameters are others.
     """
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if low else MixedPrecisionPolicy()
     for block in [block for blocks in task.modules() if isinstance(blocks, Blocks) for block in blocks]:
         fully_shard(block, mp_policy=policy)
@@ -37,7 +37,7 @@ def snapshot(weights: Mapping[str, Tensor], state: State) -> Snapshot:
 
     All workers call it together: a shared tensor is gathered by all, and each keeps it whole when it is its turn.
     """
-    if not any(isinstance(value, DTensor) for value in weights.values()):
+    if not any(is_shared(value) for value in weights.values()):
         return Snapshot(_to_host(dict(weights)), _to_host_state(state))
     part, parts = own_rank(), num_ranks()
     names = list(weights)
@@ -55,16 +55,16 @@ def snapshot(weights: Mapping[str, Tensor], state: State) -> Snapshot:
 def _turns(entries: Iterable[tuple[Any, Any]], part: int, parts: int) -> dict[Any, Any]:
     kept = {}
     for number, (name, value) in enumerate(entries):
-        whole = _whole(value)
+        entire = _whole(value)
         if number % parts == part:
-            kept[name] = _to_host(whole)
+            kept[name] = _to_host(entire)
     return kept
 
 
 def _whole(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _whole(inner) for name, inner in value.items()}
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    return whole(value)
 
 
 def _to_host_state(state: State) -> State:
@@ -101,7 +101,10 @@ def load_objectives(objectives: nn.Module, saved: Mapping[str, Tensor]) -> None:
 
 def _share(value: Any, parameter: Tensor) -> Any:
     """Each worker has the whole tensor and cuts out its share itself."""
-    if not isinstance(parameter, DTensor) or not isinstance(value, Tensor) or value.shape != parameter.shape:
+    if not is_shared(parameter) or not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(parameter, DTensor)
     mesh, placements = parameter.device_mesh, parameter.placements
     return distribute_tensor(value.to(parameter.device), mesh, placements, src_data_rank=None)

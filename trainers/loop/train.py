@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from infra.errors import UserError
@@ -88,8 +88,9 @@ class Learner:
         clip = batch.rows(slice(1))
         with self._alike(part=-1):
             found = self.task.probe(stream, clip, self._pixels(clip))
-        if isinstance(self.task, FSDPModule):
-            self.task.reshard()  # a backward pass does it otherwise, and the next step would read these weights again
+        if self.training.launch.parallel == "fsdp" and num_ranks() > 1:
+            task: Any = self.task  # FSDP gave it `reshard`
+            task.reshard()  # a backward pass does it otherwise, and the next step would read these weights again
         return found
 
     @contextmanager
