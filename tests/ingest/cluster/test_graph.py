@@ -217,7 +217,7 @@ def test_the_stream_has_every_row_once_an_epoch_in_whole_units_from_any_position
     def read(first_row: int, num_rows: int) -> list[tuple[int, int, str]]:
         stream = StoredStream(str(tmp_path), "a")(Rows(3, first_row, num_rows, 6))
         units = list(stream.iter_batches(batch_size=None, batch_format="pyarrow"))
-        assert {unit.num_rows for unit in units} <= {6}
+        assert {unit.num_rows for unit in units} == {6}
         assert "->StreamingRepartition" in stream.stats()  # no stage of its own
         return [(r["position"], r["epoch"], r["uid"]) for unit in units for r in unit.to_pylist()]
 
