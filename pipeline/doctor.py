@@ -98,7 +98,7 @@ def table(checks: Sequence[Check]) -> Table:
 
 
 def python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:
-    """3.11 to 3.13: what the gate was run with."""
+    """3.11 to 3.13, as pyproject.toml has it."""
     shown = ".".join(map(str, version))
     if (3, 11) <= version[:2] <= (3, 13):
         return Check("Python", "ok", shown)
