@@ -26,6 +26,16 @@ def unwrapped(error: BaseException) -> BaseException:
     return error
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and all that led to it, whatever Ray wrapped around each, the latest first."""
+    seen: list[BaseException] = []
+    while error is not None and not any(error is each for each in seen):
+        error = unwrapped(error)
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def reason_of(error: BaseException) -> str:
     """What went wrong, in one sentence: as it was meant for users, else the kind of error and what it says."""
     inner = unwrapped(error)

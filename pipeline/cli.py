@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 import tyro
 from rich.console import Console
 
-from infra.errors import UserError, reason_of, unwrapped
+from infra.errors import UserError, causes, reason_of, unwrapped
 from pipeline.recipe import Recipe
 from pipeline.recipes.resolve import OURS, resolve
 
@@ -291,16 +291,15 @@ def field_names(value: object, prefix: str = "--") -> list[str]:
 
 def explain(error: BaseException) -> str:
     """One sentence for people: the user error inside, wherever Ray wrapped it; a full disk; or what broke."""
-    inner = unwrapped(error)
-    for each in (inner, inner.__cause__, inner.__context__):
+    for each in causes(error):
         if isinstance(each, UserError):
             return str(each)
         if isinstance(each, OSError) and each.errno == errno.ENOSPC:
             where = each.filename or "the output location"
             return f"The disk is full while writing {where}; free some space and run the same command: it continues."
-    if isinstance(inner, ValueError):
-        return str(inner)
-    return f"{reason_of(inner)} (--debug shows where)"
+    if isinstance(unwrapped(error), ValueError):
+        return reason_of(error)
+    return f"{reason_of(error)} (--debug shows where)"
 
 
 def fail(sentence: str, status: int) -> NoReturn:

@@ -68,14 +68,14 @@ ALL_EVENTS = tuple(Event(thing, motion) for thing, motion in product(ALL_THINGS,
 
 def narration(event: Event) -> str:
     """Register A: the sentence spoken while the event is on screen."""
-    return f"{_without_article(event.thing).capitalize()} {_SPOKEN_MOTION[event.motion]}."
+    return f"{_in_plain_words(event.thing).capitalize()} {_SPOKEN_MOTION[event.motion]}."
 
 
 def ordered_caption(events: Sequence[Event]) -> str:
     """Register B: up to four events, each after its word of order."""
     assert len(events) <= len(ORDER_WORDS), f"register B orders at most four events, not {len(events)}"
     phrases = (
-        f"{word} {_without_article(e.thing)} {_WRITTEN_MOTION[e.motion]}"
+        f"{word} {_in_plain_words(e.thing)} {_WRITTEN_MOTION[e.motion]}"
         for word, e in zip(ORDER_WORDS, events, strict=False)
     )
     return ", ".join(phrases)
@@ -90,9 +90,9 @@ def still_caption(things: Sequence[Thing], register: str) -> str:
     """The caption of a still in the wording of register A, B or D, naming the things in the order given."""
     match register:
         case "A":
-            return _listed([_without_article(thing) for thing in things]).capitalize() + "."
+            return _listed([_in_plain_words(thing) for thing in things]).capitalize() + "."
         case "B":
-            return "a picture of " + _listed([_without_article(thing) for thing in things])
+            return "a picture of " + _listed([_in_plain_words(thing) for thing in things])
         case "D":
             return evaluation_caption(things)
     raise ValueError(f"register: one of {', '.join(REGISTERS)}, not {register!r}")
@@ -103,7 +103,7 @@ def content_words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[a-z]+", text.lower())) - FUNCTION_WORDS
 
 
-def _without_article(thing: Thing) -> str:
+def _in_plain_words(thing: Thing) -> str:
     return f"a {thing.colour} {thing.shape}"
 
 

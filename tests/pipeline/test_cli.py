@@ -48,6 +48,7 @@ def sentence(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             "frozen_below.text is 6, but the tower has 4 blocks",
         ),
         (["run", "tvtsv2-tiny", "--data.root", "absent"], "there is no folder absent: set --data.root"),
+        (["ingest", "tvtsv2-tiny", "--data.root", "absent"], "there is no folder absent: set --data.root"),
         (["run"], "Name a recipe"),
     ],
 )
@@ -87,6 +88,9 @@ def test_the_reason_is_found_inside_what_wrapped_it() -> None:
     outer = RuntimeError("task failed\nmany\nlines")
     outer.__cause__ = inner
     assert explain(outer).startswith("The bucket s3://gone")
+    between = RuntimeError("the step failed")
+    between.__cause__ = outer
+    assert explain(between).startswith("The bucket s3://gone")
 
 
 def test_a_full_disk_says_so_and_that_the_command_continues() -> None:

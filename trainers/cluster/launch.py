@@ -35,7 +35,7 @@ from trainers.cluster.controller import (
     failures_of,
     largest,
 )
-from trainers.cluster.job import StageJob, worker_counts
+from trainers.cluster.job import StageJob
 from trainers.cluster.scoring import check_gpus, checkpoint_config, result_checkpoint, validation_config
 from trainers.cluster.worker import train_worker
 from trainers.data.feed import preparing_tasks, rows_per_block, steps_of
@@ -112,7 +112,7 @@ def train_stage(
 def check_launch(job: StageJob, plan: CpuPlan, session: Session) -> None:
     """ValueError for a recipe that cannot be launched, UserError for one that this cluster cannot run."""
     training = job.training
-    worker_counts(job.stage, training.launch)
+    assert job.counts, "or it says why there are none"
     check_sides(training.system.image_size, training.pixels)
     check_parts(training, job.stage)
     check_gpus(job.validation, training.launch, plan, session)
