@@ -175,7 +175,7 @@ class _Numbered:
             row += clips.num_rows
 
     def _made(self, first_turn: int) -> Iterator[tuple[int, pa.Table]]:
-        """ShardOrder in their order with their clips; some are made ahead. UserError where a whole epoch gives none."""
+        """Turns in their order with their clips; some are made ahead. UserError where a whole epoch gives none."""
         waiting: deque[ObjectRef[pa.Table]] = deque()
         empty = 0
         for turn in itertools.count(first_turn):

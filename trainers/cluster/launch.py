@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -18,6 +18,7 @@ from infra.cpus import CpuPlan, most_workers, plan_cpus
 from infra.errors import UserError, first_reason
 from infra.objects import arrow_filesystem
 from infra.session import Session, quiet_data
+from infra.ticking import each_second
 from infra.tracking import TrackedRun
 from ingest.order.rows import Rows, UnitWork
 from trainers.checkpoints.run_folder import (
@@ -215,26 +216,20 @@ def _sigint_as_before() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def _reported(run: TrackedRun, step: int, progress: Progress | None) -> Iterator[None]:
+def _reported(run: TrackedRun, step: int, progress: Progress | None) -> AbstractContextManager[None]:
     """Hand to `progress`, once a second, what the worker writes to the tracker: its one way to this process."""
-    ended = threading.Event()
+    if progress is None:
+        return nullcontext()
+    seen = step
 
-    def watch(seen: int) -> None:
-        while progress and not ended.wait(1.0):
-            values = run.metrics()
-            done = int(values.get("step", 0))
-            if done > seen:
-                seen = done
-                progress(done, values)
+    def tell() -> None:
+        nonlocal seen
+        values = run.metrics()
+        if (done := int(values.get("step", 0))) > seen:
+            seen = done
+            progress(done, values)
 
-    watcher = threading.Thread(target=watch, args=(step,), name="progress", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+    return each_second(tell)
 
 
 def _check_tracking(run: TrackedRun, session: Session) -> None:

@@ -2,10 +2,9 @@
 
 import os
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,6 +17,7 @@ from infra.cpus import CpuPlan, most_trials, plan_cpus
 from infra.errors import UserError, reason_of
 from infra.objects import arrow_filesystem, join, remove, write_bytes
 from infra.session import Session
+from infra.ticking import each_second
 from infra.tracking import TrackedRun
 from tune.cluster.job import SearchJob
 from tune.cluster.trial import train_and_score
@@ -97,7 +97,7 @@ def _in_order(finished: Sequence[Trial], trials: Sequence[tuple[Setting, int]]) 
 
 
 def _fit_planned(job: SearchJob, share: _Share, trials: Sequence[tuple[Setting, int]]) -> list[Failed]:
-    """TrackedRun those of the trials that have no scores yet."""
+    """Run those of the trials that have no scores yet."""
     missing = [trial for trial in trials if not job.journal.has(*trial)]
     if not missing:
         return []
@@ -155,7 +155,7 @@ def _fit(
     config: tune.TuneConfig,
     space: Mapping[str, Any] | None = None,
 ) -> tune.ResultGrid:
-    """TrackedRun Tune's trials; our own objects, not Tune's, say what came of them."""
+    """Run Tune's trials; our own objects, not Tune's, say what came of them."""
     # Tune's own loggers write tables nobody reads here, and cost a second of imports per trial.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its tables are printed even when asked for silence
@@ -219,23 +219,16 @@ def _record(job: SearchJob, result: SearchResult, wall_s: float) -> None:
             run.log_artifact(Path(folder, name))
 
 
-@contextmanager
-def _reported(job: SearchJob, total: int, progress: Progress | None) -> Iterator[None]:
+def _reported(job: SearchJob, total: int, progress: Progress | None) -> AbstractContextManager[None]:
     """Tell `progress` once a second, from the objects and tracked steps that the trials leave."""
-    ended = threading.Event()
+    if progress is None:
+        return nullcontext()
 
-    def watch() -> None:
-        while progress and not ended.wait(1.0):
-            done = {one.name: _share_done(job, one) for one in job.journal.started()}
-            progress(sum(done.values()), total, ", ".join(name for name, share in done.items() if share < 1))
+    def tell() -> None:
+        done = {one.name: _share_done(job, one) for one in job.journal.started()}
+        progress(sum(done.values()), total, ", ".join(name for name, share in done.items() if share < 1))
 
-    watcher = threading.Thread(target=watch, name="progress", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+    return each_second(tell)
 
 
 def _share_done(job: SearchJob, one: Started) -> float:
